@@ -1,0 +1,118 @@
+//! `WorkspaceClass`: what an admin allows, cluster-scoped like a StorageClass.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{ResourceRequirements, Toleration},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::egress::Egress;
+
+/// What workspaces of a class may be.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "ws.dev",
+    version = "v1alpha1",
+    kind = "WorkspaceClass",
+    plural = "workspaceclasses",
+    shortname = "wsc",
+    category = "ws",
+    derive = "PartialEq",
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Runtime", type_ = "string", json_path = ".spec.runtimeClassName"),
+    printcolumn(name = "Lifetime", type_ = "string", json_path = ".spec.lifetime.default"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')")
+        .message("the name of a class is at most 52 of a-z, 0-9 and `-`, and starts with a letter"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceClassSpec {
+    /// Image of a workspace that names none.
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^[^\\s]+$"))]
+    pub image: String,
+    /// What else a workspace may name: images, or prefixes that end with `*`. Left out: only `image`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 2, max = 512), regex(pattern = "^[^\\s*]+\\*?$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_images: Vec<String>,
+    /// [RuntimeClass](https://kubernetes.io/docs/concepts/containers/runtime-class/) of the pods, as gVisor's or Kata's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub runtime_class_name: Option<String>,
+    #[serde(default)]
+    pub lifetime: Lifetime,
+    /// Requests and limits of the pod. A limit for memory, cpu and ephemeral-storage is always set: see the defaults.
+    #[serde(default = "default_resources")]
+    #[x_kube(validation = Rule::new("!has(self.claims)").message("workspaces have no resource claims"))]
+    pub resources: ResourceRequirements,
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    #[serde(default)]
+    pub egress: Egress,
+}
+
+/// How long workspaces live.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.default) <= duration(self.max)")
+    .message("the default lifetime is longer than the longest"))]
+#[x_kube(validation = Rule::new("duration(self.default) >= duration('1m')").message("the default lifetime is less than 1m"))]
+#[x_kube(validation = Rule::new("duration(self.idle) >= duration('5s')").message("an idle time is at least 5s"))]
+pub struct Lifetime {
+    /// Of a workspace that does not say.
+    #[serde(default = "default_lifetime")]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    pub default: Duration,
+    /// The most that a workspace may ask for.
+    #[serde(default = "max_lifetime")]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    pub max: Duration,
+    /// Ends a workspace to which nobody is connected and in which nothing runs.
+    #[serde(default = "idle_lifetime")]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    pub idle: Duration,
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self { default: default_lifetime(), max: max_lifetime(), idle: idle_lifetime() }
+    }
+}
+
+fn default_lifetime() -> Duration {
+    std::time::Duration::from_hours(4).into()
+}
+
+fn max_lifetime() -> Duration {
+    std::time::Duration::from_hours(24).into()
+}
+
+fn idle_lifetime() -> Duration {
+    std::time::Duration::from_mins(30).into()
+}
+
+/// On which nodes pods may run, as in a pod's spec.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scheduling {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+}
+
+fn default_resources() -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| {
+        Some(pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect())
+    };
+    ResourceRequirements {
+        requests: quantities(&[("cpu", "500m"), ("memory", "1Gi")]),
+        limits: quantities(&[("cpu", "4"), ("memory", "8Gi"), ("ephemeral-storage", "20Gi")]),
+        claims: None,
+    }
+}

@@ -1,0 +1,23 @@
+//! Where the gateway listens, and what an agent tells it.
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the gateway's Service, and value of its pods' `app.kubernetes.io/name` label.
+pub const NAME: &str = "ws-gateway";
+/// The port that a workspace's network policy allows: an HTTP proxy (RFC 9110 §7.6, CONNECT: §9.3.6).
+pub const PROXY_PORT: u16 = 3128;
+/// The port on the same pods that no workspace's network policy allows. Whoever reaches it is not isolated.
+pub const CANARY_PORT: u16 = 3129;
+
+/// Path on the proxy port, in origin form, to which an agent posts an [`Isolated`] as JSON.
+pub const ISOLATED_PATH: &str = "/v1/isolated";
+
+/// An agent's statement that its pod is isolated, sent once, before any code of a user runs in the pod.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Isolated {
+    /// Attempts to reach what must not be reached, all of them refused or lost.
+    pub attempts: u32,
+    /// Milliseconds from the agent's start to this statement.
+    pub after_ms: u64,
+}
