@@ -148,8 +148,8 @@ mod tests {
             user_ca: "ssh-ed25519 AAAA".into(),
             gateway: "10.96.0.7".parse().unwrap(),
             forbidden: vec!["tcp/10.96.0.1:443".parse().unwrap(), "dns/[fd00::a]:53".parse().unwrap()],
-            isolation_deadline: Duration::from_secs(60),
-            idle: Duration::from_secs(1800),
+            isolation_deadline: Duration::from_mins(1),
+            idle: Duration::from_mins(30),
             home: "/home/ws".into(),
         }
     }

@@ -1,0 +1,93 @@
+//! Debian packages that the lab calls on: installed when it is root, otherwise named in one line.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::command;
+use crate::progress::Progress;
+
+/// A package and the files that show it is there.
+struct Package {
+    name: &'static str,
+    proof: Proof,
+}
+
+enum Proof {
+    /// A program on the `PATH` or in the administrator's folders.
+    Program(&'static str),
+    /// A file, wherever the architecture's folder is.
+    PkgConfig(&'static str),
+}
+
+/// What building the binaries and images takes.
+const BUILDING: &[Package] = &[
+    Package { name: "gcc", proof: Proof::Program("gcc") },
+    Package { name: "libc6-dev", proof: Proof::PkgConfig("libcrypt") },
+    Package { name: "pkg-config", proof: Proof::Program("pkg-config") },
+    Package { name: "libseccomp-dev", proof: Proof::PkgConfig("libseccomp") },
+    Package { name: "buildah", proof: Proof::Program("buildah") },
+    Package { name: "mmdebstrap", proof: Proof::Program("mmdebstrap") },
+];
+
+/// What running a lab takes.
+const RUNNING: &[Package] = &[
+    Package { name: "iproute2", proof: Proof::Program("ip") },
+    Package { name: "nftables", proof: Proof::Program("nft") },
+    Package { name: "iptables", proof: Proof::Program("iptables") },
+    Package { name: "conntrack", proof: Proof::Program("conntrack") },
+    Package { name: "mount", proof: Proof::Program("mount") },
+];
+
+/// Makes sure that everything for `lab build` and `lab images` is installed.
+pub fn for_building(progress: &Progress) -> Result<()> {
+    ensure(BUILDING, progress)
+}
+
+/// Makes sure that everything for `lab up` is installed.
+pub fn for_running(progress: &Progress) -> Result<()> {
+    ensure(RUNNING, progress)
+}
+
+fn ensure(packages: &[Package], progress: &Progress) -> Result<()> {
+    let missing: Vec<&str> =
+        packages.iter().filter(|package| !is_there(&package.proof)).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !rustix::process::geteuid().is_root() {
+        bail!("packages are missing; as root: {line}");
+    }
+    progress.note(&line);
+    command::output(Command::new("apt-get").arg("update"))?;
+    command::output(
+        Command::new("apt-get")
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&missing)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )?;
+    Ok(())
+}
+
+fn is_there(proof: &Proof) -> bool {
+    match proof {
+        Proof::Program(name) => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            // A user's PATH often lacks the administrator's folders.
+            let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+            folders.map(|folder| folder.join(name)).any(|file| file.is_file())
+        }
+        Proof::PkgConfig(name) => ["/usr/lib", "/usr/share"].iter().any(|base| {
+            pkg_config_folders(Path::new(base)).any(|folder| folder.join(format!("{name}.pc")).is_file())
+        }),
+    }
+}
+
+/// `base/pkgconfig` and `base/<architecture>/pkgconfig`.
+fn pkg_config_folders(base: &Path) -> impl Iterator<Item = std::path::PathBuf> {
+    let below = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+    std::iter::once(base.to_owned()).chain(below).map(|folder| folder.join("pkgconfig"))
+}
