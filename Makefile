@@ -1,0 +1,44 @@
+# Everything a contributor runs. `make` alone lists it.
+
+CARGO   ?= cargo
+PROFILE := release
+LAB     := target/$(PROFILE)/lab
+# Servers and the agent are static: their images are FROM scratch.
+STATIC  := x86_64-unknown-linux-gnu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit cluster bench conformance images lab manifests
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: tools images ## Boot the lab, install ws, contain a coding session, and show it
+	@tests/demo/run.sh
+
+test: unit cluster ## Run all tests: units, command line, manifests, and the cluster tests in the lab
+
+unit:
+	$(CARGO) test --$(PROFILE) --locked --workspace
+
+cluster: tools images
+	tests/cluster/run.sh
+
+bench: tools images ## Measure ws beside its rivals, each as a ratio in one run
+	tests/bench/run.sh
+
+conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
+	$(LAB) conformance
+
+images: tools ## Build the images; with REGISTRY=… push them there
+	$(LAB) images $(if $(REGISTRY),--push $(REGISTRY))
+
+lab: tools ## Boot the lab and leave it running
+	$(LAB) up
+
+manifests: tools ## Generate manifests/ anew from the code and the chart
+	$(CARGO) run -q --$(PROFILE) --locked -p ws-operator -- crd > manifests/crd.yaml
+
+.PHONY: tools
+tools:
+	$(CARGO) build --$(PROFILE) --locked -p ws -p ws-lab
+	$(LAB) build

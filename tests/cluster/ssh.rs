@@ -1,0 +1,189 @@
+//! SSH into a workspace, with our client and with stock `ssh`; and who is refused (red team, group D).
+
+use std::{fs, time::Duration};
+
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, timeout};
+use ws_tests::{
+    command::{run, run_with_input},
+    namespace::with_namespace,
+    project::Project,
+    stock::Stock,
+    ws::Ws,
+};
+
+const MEBIBYTE: usize = 1 << 20;
+
+#[tokio::test]
+async fn stock_ssh_runs_commands_and_hears_how_they_ended() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "stock").await?;
+        let split = session.run(&[], &["echo out; echo err >&2; exit 3"]).await?.code(3)?;
+        assert_eq!((split.stdout.as_str(), split.stderr.as_str()), ("out\n", "err\n"));
+        // ssh says 255 for a command that a signal ended.
+        session.run(&[], &["kill -TERM $$"]).await?.code(255)?;
+        let sum = session.run_with_input(b"3\n1\n2\n".to_vec(), &["sort"]).await?.ok()?;
+        assert_eq!(sum.stdout, "1\n2\n3\n", "the end of the input arrives, and what comes after it");
+        let terminal = session.run(&["-tt"], &["test -t 0 && stty size"]).await?.ok()?;
+        ensure!(terminal.stdout.split_whitespace().count() == 2, "{terminal}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_language_and_terminal_variables_reach_a_session() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "variables").await?;
+        let options = ["-o", "SetEnv=LC_TEST=yes SECRET=no LD_PRELOAD=no"];
+        let environment = session.run(&options, &["env"]).await?.ok()?;
+        ensure!(environment.stdout.contains("LC_TEST=yes"), "{environment}");
+        ensure!(
+            !environment.stdout.contains("=no\n") && !environment.stdout.contains("WS_"),
+            "{environment}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn bulk_through_cat_comes_back_whole() -> Result<()> {
+    const BYTES: usize = 64 * MEBIBYTE;
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "echo").await?;
+        let echoed = session.run_with_input(vec![b'x'; BYTES], &["cat"]).await?.ok()?;
+        assert_eq!(echoed.stdout.len(), BYTES);
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("ours", Project::empty()?.path()).await?;
+        let echoed = ws.run_with_input(vec![b'x'; BYTES], &["attach", "ours", "--", "cat"]).await?.ok()?;
+        assert_eq!(echoed.stdout.len(), BYTES);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_channel_that_nobody_reads_holds_up_no_other() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "hol").await?;
+        let socket = format!("ControlPath={}", session.path("control").display());
+        let master = ["-o", "ControlMaster=yes", "-o", &socket];
+        let unread = session.command(&master, &["sleep 20; cat >/dev/null"]);
+        let mut stalled =
+            tokio::spawn(run_with_input(unread, vec![0; 64 * MEBIBYTE], Duration::from_secs(80)));
+        ensure!(
+            timeout(Duration::from_secs(4), &mut stalled).await.is_err(),
+            "the first channel is not stalled"
+        );
+        let second = ["-o", "ControlMaster=no", "-o", &socket];
+        let asked = Instant::now();
+        assert_eq!(session.run(&second, &["echo hi"]).await?.ok()?.stdout, "hi\n");
+        ensure!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        stalled.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn d01_another_host_key_is_refused_before_anything_is_said() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "host").await?;
+        session.run(&[], &["true"]).await?.ok()?;
+        session.key("other").await?;
+        fs::write(session.path("known_hosts"), format!("workspace {}\n", session.public_key("other")?))?;
+        let refused = session.run(&[], &["echo reached"]).await?.code(255)?;
+        ensure!(
+            refused.stdout.is_empty() && refused.stderr.contains("Host key verification failed"),
+            "{refused}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn d02_only_the_certificate_for_this_pod_opens_it() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "mine").await?;
+        session.run(&[], &["true"]).await?.ok()?;
+        let neighbour = Stock::up(lab, namespace, "theirs").await?;
+        let refused = async |options: &[&str], why: &str| -> Result<()> {
+            let output = session.run(options, &["echo reached"]).await?.code(255)?;
+            ensure!(
+                output.stdout.is_empty() && output.stderr.contains("Permission denied"),
+                "{why}: {output}"
+            );
+            Ok(())
+        };
+        refused(&["-o", "CertificateFile=none"], "a key without its certificate").await?;
+        refused(&["-l", "root"], "another user").await?;
+        // The neighbour's key and certificate, for the neighbour's pod.
+        let (key, certificate) = (neighbour.path("id"), neighbour.path("id-cert.pub"));
+        fs::copy(certificate, session.path("id-cert.pub"))?;
+        fs::copy(key, session.path("id"))?;
+        refused(&[], "a certificate for another pod").await?;
+        // A certificate of another authority, for the right pod and a key of our own.
+        session.key("ca").await?;
+        session.key("forged").await?;
+        let uid = ["-n", namespace, "get", "pod", "mine", "-o", "jsonpath={.metadata.uid}"];
+        let principal = lab.kubectl(&uid).await?.ok()?.stdout;
+        let mut sign = tokio::process::Command::new("ssh-keygen");
+        sign.args(["-q", "-I", "forged", "-n", &principal, "-s"])
+            .arg(session.path("ca"))
+            .arg(session.path("forged.pub"));
+        run(sign, Duration::from_secs(10)).await?.ok()?;
+        fs::rename(session.path("forged-cert.pub"), session.path("id-cert.pub"))?;
+        fs::rename(session.path("forged"), session.path("id"))?;
+        refused(&[], "a certificate of another authority").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "back").await?;
+        let back = ["-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:9999:127.0.0.1:22"];
+        let refused = session.run(&back, &["echo reached"]).await?.code(255)?;
+        ensure!(refused.stderr.contains("remote port forwarding failed"), "{refused}");
+        let agent = session.run(&["-A"], &["echo agent=$SSH_AUTH_SOCK"]).await?.ok()?;
+        assert_eq!(agent.stdout, "agent=\n");
+        let outward = session.run(&["-W", "10.96.0.1:443"], &[]).await?;
+        ensure!(!outward.is_ok(), "a tunnel out of the pod: {outward}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn d07_names_are_never_a_command_line() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        for name in ["$(touch pwned)", "a\nb", "-oProxyCommand=touch pwned", "../etc", "a b", ""] {
+            let refused = ws.run(&["attach", "--", name]).await?;
+            ensure!(refused.code == Some(2) || refused.code == Some(1), "{name:?}: {refused}");
+            ensure!(!ws.home().join("pwned").exists(), "{name:?} was run");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn our_client_separates_the_outputs_and_passes_the_code_on() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("codes", Project::empty()?.path()).await?;
+        for code in [0, 1, 42, 255] {
+            let line = format!("echo out; echo err >&2; exit {code}");
+            let output = ws.bash("codes", &line).await?.code(code)?;
+            assert_eq!(output.stdout, "out\n");
+            ensure!(output.stderr.contains("err\n"), "{output}");
+        }
+        ws.bash("codes", "kill -KILL $$").await?.code(137)?;
+        Ok(())
+    })
+    .await
+}

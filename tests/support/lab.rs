@@ -1,0 +1,124 @@
+//! The running lab, as `lab status --json` describes it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::command::{Output, run, run_with_input};
+
+/// Where `helm install` and the manifests put ws.
+const WS_NAMESPACE: &str = "ws-system";
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lab {
+    running: bool,
+    /// Folder of kubectl, helm and the other binaries.
+    bin: PathBuf,
+    kubeconfig: PathBuf,
+    /// What reached the sinks of the fake internet and of the company network, one JSON object a line.
+    sinks: PathBuf,
+    pub addresses: Addresses,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addresses {
+    pub machine: String,
+    pub node: String,
+    pub dns: String,
+    /// Networks in which every address answers.
+    pub internet: Vec<String>,
+    /// A network in which every address answers.
+    pub company: String,
+    pub metadata: Vec<String>,
+}
+
+impl Lab {
+    /// The lab that runs; fails if none does.
+    pub async fn running() -> Result<Self> {
+        let output = run(lab_command(&["status", "--json"])?, LIMIT).await?.ok()?;
+        let lab: Self = serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())?;
+        ensure!(lab.running, "the lab does not run: `make lab` starts it");
+        Ok(lab)
+    }
+
+    /// Runs `lab` itself.
+    pub async fn command(arguments: &[&str], limit: Duration) -> Result<Output> {
+        run(lab_command(arguments)?, limit).await
+    }
+
+    /// One of this repository's programs, built beside this test.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        built(name)
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub fn ws_namespace(&self) -> &'static str {
+        WS_NAMESPACE
+    }
+
+    pub async fn client(&self) -> Result<Client> {
+        let config = Kubeconfig::read_from(&self.kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// One of the programs that the lab built from upstream's sources.
+    pub fn program_path(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// kubectl as the cluster's admin.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program_path("kubectl"));
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        command
+    }
+
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        run(self.kubectl_command(arguments), LIMIT).await
+    }
+
+    /// `kubectl … -f -` with this manifest.
+    pub async fn kubectl_with(&self, arguments: &[&str], manifest: &str) -> Result<Output> {
+        run_with_input(self.kubectl_command(arguments), manifest.as_bytes().to_vec(), LIMIT).await
+    }
+
+    pub async fn helm(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(self.program_path("helm"));
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        run(command, 3 * LIMIT).await
+    }
+
+    /// Everything that has reached a sink so far.
+    pub fn sunk(&self) -> Result<String> {
+        fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())
+    }
+}
+
+fn lab_command(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(built("lab")?);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// A program in the folder that cargo builds into, which is the one above this test's own.
+fn built(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let mut folders = own.ancestors().skip(1);
+    let program = folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()));
+    program.with_context(|| format!("`{name}` is not built: `make tools` builds it"))
+}

@@ -1,0 +1,13 @@
+//! What the tests of the whole system share: the lab, a namespace for each test, the `ws` command with a home of its own,
+//! and what to print when a test fails.
+
+pub mod class;
+pub mod command;
+pub mod diagnostics;
+pub mod lab;
+pub mod namespace;
+pub mod probe;
+pub mod project;
+pub mod stock;
+pub mod wait;
+pub mod ws;

@@ -1,0 +1,57 @@
+//! A namespace for one test.
+
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use futures::FutureExt as _;
+
+use crate::{diagnostics, lab::Lab, wait::eventually};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `test` in a fresh namespace that enforces Pod Security *restricted*, prints the cluster's state if it fails, and
+/// deletes the namespace.
+pub async fn with_namespace(test: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Result<()> {
+    let lab = Lab::running().await?;
+    let name = unique_name();
+    create(&lab, &name, "restricted").await?;
+    let outcome = AssertUnwindSafe(test(&lab, &name)).catch_unwind().await;
+    if !matches!(outcome, Ok(Ok(()))) {
+        diagnostics::print(&lab, &name).await;
+    }
+    delete(&lab, &name).await?;
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Creates a namespace at this level of the
+/// [Pod Security Standards](https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+pub async fn create(lab: &Lab, name: &str, level: &str) -> Result<()> {
+    lab.kubectl(&["create", "namespace", name]).await?.ok()?;
+    let label = format!("pod-security.kubernetes.io/enforce={level}");
+    lab.kubectl(&["label", "namespace", name, &label]).await?.ok()?;
+    // Pods are refused until the controller manager has made it.
+    eventually(Duration::from_secs(10), "a default service account", async || {
+        let account = lab.kubectl(&["-n", name, "get", "serviceaccount", "default"]).await?;
+        anyhow::Ok(account.is_ok().then_some(()))
+    })
+    .await
+}
+
+pub async fn delete(lab: &Lab, name: &str) -> Result<()> {
+    lab.kubectl(&["delete", "namespace", name, "--wait=false"]).await?.ok().map(drop)
+}
+
+/// A name that no other test of this machine has.
+pub fn unique_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(
+        "t{}-{}-{}",
+        now.as_millis() % 100_000_000,
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}

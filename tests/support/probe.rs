@@ -1,0 +1,96 @@
+//! Tries to reach addresses from a pod: from a workspace, and from a pod that nothing contains as the positive control.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::{
+    command::{Output, run_with_input},
+    lab::Lab,
+    wait::eventually,
+    ws::Ws,
+};
+
+const SCRIPT: &str = include_str!("probe.py");
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Tcp,
+    Udp,
+}
+
+/// An address, and what to send there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Target {
+    pub kind: Kind,
+    pub host: String,
+    pub port: u16,
+    pub payload: String,
+}
+
+impl Target {
+    pub fn tcp(host: &str, port: u16, payload: &str) -> Self {
+        Self { kind: Kind::Tcp, host: host.into(), port, payload: payload.into() }
+    }
+
+    pub fn udp(host: &str, port: u16, payload: &str) -> Self {
+        Self { kind: Kind::Udp, host: host.into(), port, payload: payload.into() }
+    }
+}
+
+/// Which of the targets the workspace reaches.
+pub async fn from_workspace(ws: &Ws, name: &str, targets: &[Target]) -> Result<Vec<Target>> {
+    let arguments = ["attach", name, "--", "python3", "-c", SCRIPT];
+    reached(&ws.run_with_input(serde_json::to_vec(targets)?, &arguments).await?.ok()?, targets)
+}
+
+/// Which of the targets a pod in `namespace` reaches.
+pub async fn from_pod(lab: &Lab, namespace: &str, pod: &str, targets: &[Target]) -> Result<Vec<Target>> {
+    let command = lab.kubectl_command(&["-n", namespace, "exec", "-i", pod, "--", "python3", "-c", SCRIPT]);
+    reached(
+        &run_with_input(command, serde_json::to_vec(targets)?, Duration::from_secs(60)).await?.ok()?,
+        targets,
+    )
+}
+
+fn reached(output: &Output, targets: &[Target]) -> Result<Vec<Target>> {
+    let answers: Vec<bool> = serde_json::from_str(&output.stdout).with_context(|| output.to_string())?;
+    Ok(targets
+        .iter()
+        .zip(answers)
+        .filter(|(_, reached)| *reached)
+        .map(|(target, _)| target.clone())
+        .collect())
+}
+
+/// A pod of the workspaces' image that is no workspace: no policy selects it.
+pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
+    let class =
+        lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "pod", "image": class.stdout, "command": ["sleep", "3600"],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
+    let get = ["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"];
+    eventually(Duration::from_secs(20), "a running pod", async || {
+        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == "Running").then_some(()))
+    })
+    .await
+}
+
+/// 128 random bits that no other test sends.
+pub fn canary() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
