@@ -27,6 +27,8 @@ pub struct Lab {
     kubeconfig: PathBuf,
     /// What reached the sinks of the fake internet and of the company network, one JSON object a line.
     sinks: PathBuf,
+    /// containerd's root.
+    containerd: PathBuf,
     pub addresses: Addresses,
 }
 
@@ -101,6 +103,11 @@ impl Lab {
         let mut command = Command::new(self.program_path("helm"));
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
         run(command, 3 * LIMIT).await
+    }
+
+    /// The writable and read-only layers of all containers.
+    pub fn snapshots(&self) -> PathBuf {
+        self.containerd.join("io.containerd.snapshotter.v1.overlayfs/snapshots")
     }
 
     /// Everything that has reached a sink so far.

@@ -1,6 +1,7 @@
 //! What the tests of the whole system share: the lab, a namespace for each test, the `ws` command with a home of its own,
 //! and what to print when a test fails.
 
+pub mod api_proxy;
 pub mod class;
 pub mod command;
 pub mod diagnostics;

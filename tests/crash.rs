@@ -1,0 +1,99 @@
+//! The operator dies after each of its writes: everything converges, nothing is orphaned.
+//!
+//! Runs after the cluster tests in the same lab, alone: the installed operator is scaled to nothing meanwhile, and one
+//! beside the cluster takes its place, behind a proxy that kills it.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use ws_tests::{api_proxy::ApiProxy, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws};
+
+/// More than the operator writes for one workspace: the sweep ends by itself.
+const ENOUGH: usize = 20;
+
+#[tokio::test]
+async fn an_operator_that_dies_after_any_of_its_writes_leaves_no_orphan() -> Result<()> {
+    let lab = Lab::running().await?;
+    scale_operator(&lab, 0).await?;
+    let outcome = sweep().await;
+    scale_operator(&lab, 1).await?;
+    let crashes = outcome?;
+    ensure!(crashes >= 4, "the operator was killed {crashes} times only: nothing is proven");
+    Ok(())
+}
+
+/// Number of writes after which the operator was killed.
+async fn sweep() -> Result<usize> {
+    for fatal in 1..ENOUGH {
+        let mut was_killed = false;
+        with_namespace(async |lab, namespace| {
+            was_killed = session_survives_a_crash(lab, namespace, fatal).await?;
+            Ok(())
+        })
+        .await?;
+        if !was_killed {
+            return Ok(fatal - 1);
+        }
+    }
+    Ok(ENOUGH)
+}
+
+/// Runs a session while the operator dies after write `fatal` and is started again. False if there were fewer writes.
+async fn session_survives_a_crash(lab: &Lab, namespace: &str, fatal: usize) -> Result<bool> {
+    let folder = TempDir::new()?;
+    let proxy = ApiProxy::start(lab, fatal).await?;
+    let mut doomed = operator(lab, &proxy.kubeconfig(folder.path())?)?;
+    let (ws, project) = (Ws::new(lab, namespace)?, Project::sample()?);
+    let session = async {
+        ws.run_in(project.path(), &["run", "--name", "crash", "--", "echo", "survived"]).await
+    };
+    tokio::pin!(session);
+    let finished = tokio::select! {
+        output = &mut session => Some(output?),
+        killed = proxy.fatal_write() => { killed?; None }
+    };
+    doomed.kill().await?;
+    let heir_proxy = ApiProxy::start(lab, 0).await?;
+    let mut heir = operator(lab, &heir_proxy.kubeconfig(folder.path())?)?;
+    let was_killed = finished.is_none();
+    let output = match finished {
+        Some(output) => output,
+        None => session.await?,
+    };
+    ensure!(output.clone().ok()?.stdout == "survived\n", "after write {fatal}: {output}");
+    nothing_is_left(lab, namespace).await?;
+    heir.kill().await?;
+    Ok(was_killed)
+}
+
+/// The operator as a process of this machine.
+fn operator(lab: &Lab, kubeconfig: &Path) -> Result<Child> {
+    let mut command = Command::new(lab.program("ws-operator")?);
+    command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["run", "--namespace", lab.ws_namespace(), "--no-leader-election", "--admin", "127.0.0.1:0"]);
+    command.args(["--api-server", "10.96.0.1:443", "--stock-image", "ghcr.io/ws-dev/workspace"]).kill_on_drop(true);
+    Ok(command.spawn()?)
+}
+
+async fn scale_operator(lab: &Lab, replicas: u8) -> Result<()> {
+    let replicas = format!("--replicas={replicas}");
+    lab.kubectl(&["-n", lab.ws_namespace(), "scale", "deployment", "ws-operator", &replicas]).await?.ok()?;
+    let select = ["-n", lab.ws_namespace(), "get", "pods", "-l", "app.kubernetes.io/name=ws-operator", "-o", "name"];
+    eventually(Duration::from_secs(30), "the scaled operator", async || {
+        let pods = lab.kubectl(&select).await?.ok()?.stdout;
+        anyhow::Ok((pods.is_empty() == (replicas == "--replicas=0")).then_some(()))
+    })
+    .await
+}
+
+async fn nothing_is_left(lab: &Lab, namespace: &str) -> Result<()> {
+    let kinds = "workspaces,pods,secrets,networkpolicies";
+    eventually(Duration::from_secs(30), "an empty namespace", async || {
+        let objects = lab.kubectl(&["-n", namespace, "get", kinds, "-o", "name"]).await?.ok()?;
+        ensure!(objects.stdout.is_empty(), "left: {}", objects.stdout);
+        anyhow::Ok(Some(()))
+    })
+    .await
+}

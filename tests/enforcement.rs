@@ -1,0 +1,88 @@
+//! Clusters that only pretend to enforce NetworkPolicy, or do so late. Installs ws from the manifests, the admin's other way.
+//!
+//! Boots the lab anew for each test, so it runs alone.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::process::Command;
+use ws_tests::{
+    command::run,
+    lab::Lab,
+    namespace::with_namespace,
+    probe::canary,
+    project::Project,
+    wait::eventually,
+    ws::Ws,
+};
+
+/// How late the slow enforcer is.
+const DELAY: Duration = Duration::from_secs(3);
+/// How long the agents of these tests wait for an enforcement that never comes.
+const DEADLINE: &str = "WS_ISOLATION_DEADLINE=8s";
+
+async fn cluster_with_enforcer(enforcer: &str) -> Result<Lab> {
+    let limit = Duration::from_secs(120);
+    Lab::command(&["down"], limit).await?.ok()?;
+    Lab::command(&["up", "--enforcer", enforcer], limit).await?.ok()?;
+    let mut install = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh"));
+    install.arg("manifests");
+    run(install, 2 * limit).await?.ok()?;
+    Lab::running().await
+}
+
+/// Whether the bytes are in a file of any container on the node.
+async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
+    let mut grep = Command::new("grep");
+    grep.args(["-rqF", "-s", "--devices=skip", bytes]).arg(lab.snapshots());
+    Ok(run(grep, Duration::from_secs(60)).await?.is_ok())
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -> Result<()> {
+    let lab = cluster_with_enforcer("off").await?;
+    let operator = ["-n", lab.ws_namespace(), "set", "env", "deployment/ws-operator", DEADLINE];
+    lab.kubectl(&operator).await?.ok()?;
+    lab.kubectl(&["-n", lab.ws_namespace(), "rollout", "status", "deployment/ws-operator"]).await?.ok()?;
+    with_namespace(async |lab, namespace| {
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        let project = Project::sample()?.with("canary.txt", &canary)?;
+        let refused = ws.run_in(project.path(), &["up", "--name", "leaky", "--detach"]).await?.code(1)?;
+        ensure!(refused.stderr.contains("EgressNotEnforced"), "{refused}");
+        ensure!(!is_in_a_container(lab, &canary).await?, "the project was on the cluster");
+        Ok(())
+    })
+    .await?;
+    // The same, seen by an admin who keeps the object.
+    with_namespace(async |lab, namespace| {
+        let workspace = serde_json::json!({
+            "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "leaky", "namespace": namespace},
+            "spec": {"sshPublicKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFO/4UYtQoHTSC3QLPTcN3zBr2kVB0OvIghKbYXjyFCr"]},
+        });
+        lab.kubectl_with(&["create", "-f", "-"], &workspace.to_string()).await?.ok()?;
+        let get = ["-n", namespace, "get", "workspace", "leaky", "-o"];
+        eventually(Duration::from_secs(40), "Failed/EgressNotEnforced", async || {
+            let question = "jsonpath={.status.phase}/{.status.conditions[?(@.type=='Ready')].reason}";
+            let answer = lab.kubectl(&[&get[..], &[question]].concat()).await?.ok()?.stdout;
+            anyhow::Ok((answer == "Failed/EgressNotEnforced").then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_slow_enforcer_is_waited_for() -> Result<()> {
+    cluster_with_enforcer(&format!("slow:{}", DELAY.as_millis())).await?;
+    with_namespace(async |lab, namespace| {
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        let project = Project::sample()?.with("canary.txt", &canary)?;
+        let started = tokio::time::Instant::now();
+        ws.up("late", project.path()).await?;
+        ensure!(started.elapsed() > DELAY, "ready before the policy was in force: {:?}", started.elapsed());
+        // The control of the other test's search.
+        ensure!(is_in_a_container(lab, &canary).await?, "the search finds nothing");
+        Ok(())
+    })
+    .await
+}
