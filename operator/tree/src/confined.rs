@@ -14,8 +14,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::path::TreePath;
 
-pub(crate) use dir::{file_metadata, normalise_mode, set_modified, set_mode};
-pub use dir::{Dir, Kind, Listed, Metadata};
+pub use dir::{Dir, FOLDER_MODE, Kind, Listed, Metadata};
+pub(crate) use dir::{file_metadata, normalise_mode, set_mode, set_modified};
 
 /// Flags of a handle that is used only to reach what is in a folder.
 const HANDLE: OFlags = if cfg!(target_os = "linux") {

@@ -127,7 +127,10 @@ impl Timestamp {
     /// The present.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() }
+        Self {
+            seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanoseconds: since.subsec_nanos(),
+        }
     }
 
     /// This moment, `duration` earlier.
@@ -165,7 +168,11 @@ mod tests {
         ];
         for (link, target, inside) in table {
             let link = TreePath::parse(link.as_bytes()).unwrap();
-            assert_eq!(Target::parse(target.as_bytes()).unwrap().stays_inside(&link), inside, "{link} -> {target}");
+            assert_eq!(
+                Target::parse(target.as_bytes()).unwrap().stays_inside(&link),
+                inside,
+                "{link} -> {target}"
+            );
         }
     }
 

@@ -17,7 +17,14 @@ pub fn folded(name: &[u8]) -> Vec<u8> {
         let visible = chunk.valid().chars().filter(|character| !is_invisible(*character));
         let lower: String = visible.nfkc().flat_map(char::to_lowercase).nfkc().collect();
         // `ſ` and `K` (the Kelvin sign) fold through their upper case only.
-        key.extend(lower.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>().bytes());
+        key.extend(
+            lower
+                .chars()
+                .flat_map(char::to_uppercase)
+                .flat_map(char::to_lowercase)
+                .collect::<String>()
+                .bytes(),
+        );
         key.extend(chunk.invalid());
     }
     while key.last().is_some_and(|last| matches!(last, b'.' | b' ')) && key.len() > 1 {
@@ -45,7 +52,8 @@ pub fn is_git_component(component: &[u8]) -> bool {
 }
 
 fn is_git_short_name(name: &[u8]) -> bool {
-    name.strip_prefix(b"git~").is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+    name.strip_prefix(b"git~")
+        .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether Windows refuses the component or reads it as another name.
@@ -53,9 +61,9 @@ pub fn is_windows_reserved(component: &[u8]) -> bool {
     let lower = component.to_ascii_lowercase();
     let stem = lower.split(|&byte| byte == b'.').next().unwrap_or_default().trim_ascii_end();
     let device = matches!(stem, b"con" | b"prn" | b"aux" | b"nul" | b"conin$" | b"conout$")
-        || [b"com".as_slice(), b"lpt"].iter().any(|port| {
-            stem.strip_prefix(*port).is_some_and(|number| matches!(number, [b'0'..=b'9']))
-        });
+        || [b"com".as_slice(), b"lpt"]
+            .iter()
+            .any(|port| stem.strip_prefix(*port).is_some_and(|number| matches!(number, [b'0'..=b'9'])));
     device
         || component.iter().any(|byte| matches!(byte, b'\\' | b':' | b'<' | b'>' | b'"' | b'|' | b'?' | b'*'))
         || component.last().is_some_and(|last| matches!(last, b'.' | b' '))
@@ -87,8 +95,21 @@ mod tests {
     #[test]
     fn every_spelling_of_a_git_folder_is_known() {
         for name in [
-            ".git", ".GIT", ".Git", ".git ", ".git.", ".git. .", "git~1", "GIT~2", ".g\u{200c}it", "\u{200b}.git",
-            ".git::$INDEX_ALLOCATION", ".git:x", "a\\.git", ".git\\config", "\u{ff0e}git",
+            ".git",
+            ".GIT",
+            ".Git",
+            ".git ",
+            ".git.",
+            ".git. .",
+            "git~1",
+            "GIT~2",
+            ".g\u{200c}it",
+            "\u{200b}.git",
+            ".git::$INDEX_ALLOCATION",
+            ".git:x",
+            "a\\.git",
+            ".git\\config",
+            "\u{ff0e}git",
         ] {
             assert!(is_git_component(name.as_bytes()), "{name:?}");
         }
@@ -99,7 +120,9 @@ mod tests {
 
     #[test]
     fn names_with_a_meaning_on_windows_are_known() {
-        for name in ["CON", "con.txt", "nul ", "COM1", "lpt9.log", "a:b", "C:\\x", "\\\\?\\x", "dot.", "space "] {
+        for name in
+            ["CON", "con.txt", "nul ", "COM1", "lpt9.log", "a:b", "C:\\x", "\\\\?\\x", "dot.", "space "]
+        {
             assert!(is_windows_reserved(name.as_bytes()), "{name:?}");
         }
         for name in ["console", "com", "com10", "aux_", "a.b", ".con"] {

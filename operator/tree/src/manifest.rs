@@ -9,7 +9,9 @@ use crate::entry::Entry;
 use crate::limits::{Limits, Meter};
 use crate::path::TreePath;
 use crate::wire::WireError;
-use crate::wire::primitive::{put_bytes, put_entry, put_number, take_array, take_entry, take_number, take_path};
+use crate::wire::primitive::{
+    put_bytes, put_entry, put_number, take_array, take_entry, take_number, take_path,
+};
 
 /// Everything in a tree, by path.
 ///
@@ -49,7 +51,9 @@ impl Manifest {
     pub fn has_inside(&self, directory: &TreePath) -> bool {
         let mut first = directory.as_bytes().to_vec();
         first.push(b'/');
-        let mut after = self.0.range::<[u8], _>((std::ops::Bound::Excluded(first.as_slice()), std::ops::Bound::Unbounded));
+        let mut after = self
+            .0
+            .range::<[u8], _>((std::ops::Bound::Excluded(first.as_slice()), std::ops::Bound::Unbounded));
         after.next().is_some_and(|(path, _)| path.is_inside(directory))
     }
 
@@ -94,7 +98,9 @@ impl Manifest {
         let mut entries = BTreeMap::new();
         for _ in 0..count {
             let path = take_path(&mut input)?;
-            meter.admit(path.components().count(), 0).map_err(|_| WireError::Malformed("the manifest is too large"))?;
+            meter
+                .admit(path.components().count(), 0)
+                .map_err(|_| WireError::Malformed("the manifest is too large"))?;
             if entries.last_key_value().is_some_and(|(last, _)| *last >= path) {
                 return Err(WireError::Malformed("the manifest is not sorted"));
             }
@@ -170,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_folder_knows_whether_something_is_in_it() {
-        let manifest: Manifest = [(path("a-b"), Entry::Directory), (path("a/x"), Entry::Directory)].into_iter().collect();
+        let manifest: Manifest =
+            [(path("a-b"), Entry::Directory), (path("a/x"), Entry::Directory)].into_iter().collect();
         assert!(manifest.has_inside(&path("a")));
         assert!(!manifest.has_inside(&path("a-b")));
         assert!(!manifest.has_inside(&path("a/x")));

@@ -24,7 +24,12 @@ impl Receipt {
 
     /// The receipt as bytes.
     pub fn encode(&self) -> [u8; Self::BYTES] {
-        let parts = [&Self::MAGIC[..], &self.entries.to_be_bytes(), &self.bytes.to_be_bytes(), self.manifest.as_bytes()];
+        let parts = [
+            &Self::MAGIC[..],
+            &self.entries.to_be_bytes(),
+            &self.bytes.to_be_bytes(),
+            self.manifest.as_bytes(),
+        ];
         let mut bytes = [0; Self::BYTES];
         for (to, from) in bytes.iter_mut().zip(parts.concat()) {
             *to = from;

@@ -205,10 +205,17 @@ impl<R: Read> Receiver<'_, R> {
         if end.records != self.meter.entries() || end.manifest != self.manifest.digest() {
             return Err(ReceiveError::Incomplete);
         }
-        Ok(Received { manifest: self.manifest, stamps: stamps.into_iter().collect(), finished: Timestamp::now() })
+        Ok(Received {
+            manifest: self.manifest,
+            stamps: stamps.into_iter().collect(),
+            finished: Timestamp::now(),
+        })
     }
 }
 
 fn refused(path: TreePath, fault: Fault) -> ReceiveError {
     ReceiveError::Refused { path, fault }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,7 +123,10 @@ pub(crate) struct Item<'a> {
 pub(crate) enum Closing<'a> {
     Project,
     /// Changes of the tree with this manifest; the records without content are these.
-    Changes { base: Digest, others: &'a [Located] },
+    Changes {
+        base: Digest,
+        others: &'a [Located],
+    },
 }
 
 pub(crate) fn send_items(
@@ -151,7 +154,8 @@ pub(crate) fn send_items(
     }
     write_frame(&mut encoder, &records, &mut output)?;
 
-    let files: Vec<_> = items.iter().filter(|item| matches!(item.source.kind, SourceKind::File { .. })).collect();
+    let files: Vec<_> =
+        items.iter().filter(|item| matches!(item.source.kind, SourceKind::File { .. })).collect();
     let output = Mutex::new(Output { stream: output, failed: false });
     let (file_entries, warnings) = send_files(root, &files, &output, options)?;
     sent.extend(file_entries);

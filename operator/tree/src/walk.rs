@@ -161,7 +161,9 @@ impl Walker<'_> {
         let belongs = self.belongs(&path, kind == Kind::Directory, folder.pinned_only);
         match (belongs, kind, metadata) {
             (Belongs::No, ..) => {}
-            (Belongs::Yes, Kind::Directory, _) => self.folders.push(Folder { path: Some(path), pinned_only: false }),
+            (Belongs::Yes, Kind::Directory, _) => {
+                self.folders.push(Folder { path: Some(path), pinned_only: false });
+            }
             (Belongs::Partly, ..) => self.folders.push(Folder { path: Some(path), pinned_only: true }),
             (Belongs::Yes, Kind::File, Ok(metadata)) if metadata.kind == Kind::File => {
                 self.add(path, FoundKind::File(metadata));

@@ -58,7 +58,8 @@ pub fn compare(base: &Received, root: &Confined, limits: &Limits) -> Result<Chan
         comparison.entry(&found.path, found.kind)?;
         seen.insert(found.path);
     }
-    let unread: HashSet<_> = comparison.changes.unsupported.iter().map(|unread| unread.path.clone()).collect();
+    let unread: HashSet<_> =
+        comparison.changes.unsupported.iter().map(|unread| unread.path.clone()).collect();
     for (path, entry) in &base.manifest {
         // What is in a folder that could not be read is not known to be gone.
         let hidden = path.folders().any(|folder| unread.contains(folder));

@@ -164,7 +164,11 @@ impl<R: Read> Receiver<'_, R> {
         None
     }
 
-    fn receive_content(&mut self, path: &TreePath, header: FileHeader) -> Result<FileEntry, ReceiveChangesError> {
+    fn receive_content(
+        &mut self,
+        path: &TreePath,
+        header: FileHeader,
+    ) -> Result<FileEntry, ReceiveChangesError> {
         let mut hasher = Hasher::default();
         let spool = &mut self.spool;
         self.records.stream(header.size, |piece| {

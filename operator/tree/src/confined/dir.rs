@@ -28,6 +28,9 @@ pub struct Metadata {
     pub changed: Timestamp,
 }
 
+/// Mode of a folder in a project.
+pub const FOLDER_MODE: u32 = 0o755;
+
 /// What kind of file a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -110,10 +113,10 @@ impl Dir {
         Ok(File::from(file))
     }
 
-    /// Creates a folder that must not exist.
-    pub fn create_dir(&self, name: &[u8]) -> io::Result<()> {
+    /// Creates a folder that must not exist, with a mode from which the umask is taken.
+    pub fn create_dir(&self, name: &[u8], mode: u32) -> io::Result<()> {
         check(name)?;
-        Ok(rustix::fs::mkdirat(self.handle(), name, Mode::from_raw_mode(0o755))?)
+        Ok(rustix::fs::mkdirat(self.handle(), name, Mode::from_raw_mode(mode))?)
     }
 
     /// Creates a symbolic link that must not exist.

@@ -79,9 +79,13 @@ mod tests {
         std::fs::create_dir(project.path().join("d")).unwrap();
         symlink("/etc", project.path().join("d/out")).unwrap();
         let confined = Confined::open(project.path()).unwrap();
-        for (directory, target, inside) in
-            [("", "d", true), ("d", "none", true), ("d", "../d", true), ("d", "out/passwd", false), ("", "d/out", false)]
-        {
+        for (directory, target, inside) in [
+            ("", "d", true),
+            ("d", "none", true),
+            ("d", "../d", true),
+            ("d", "out/passwd", false),
+            ("", "d/out", false),
+        ] {
             let found = confined.leads_inside(directory.as_bytes(), target.as_bytes()).unwrap();
             assert_eq!(found, inside, "{directory} {target}");
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::ReceiveError;
-use crate::confined::{Confined, Dir};
+use crate::confined::{Confined, Dir, FOLDER_MODE};
 use crate::path::TreePath;
 
 /// Handles kept open at a time; files arrive folder by folder, from a few threads at once.
@@ -22,7 +22,7 @@ impl Folders {
 
     /// Makes a folder that must not exist.
     pub(super) fn make(&mut self, path: &TreePath) -> Result<(), ReceiveError> {
-        let made = self.of(path)?.create_dir(path.name());
+        let made = self.of(path)?.create_dir(path.name(), FOLDER_MODE);
         made.map_err(|source| ReceiveError::Write { path: path.clone(), source })
     }
 

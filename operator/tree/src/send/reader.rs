@@ -68,6 +68,7 @@ impl LargeFile {
     /// Whether the file changed since it was opened.
     pub(super) fn is_altered(&self) -> bool {
         let now = crate::confined::file_metadata(&self.file);
-        self.shrank || !now.is_ok_and(|now| now.size == self.opened.size && now.modified == self.opened.modified)
+        self.shrank
+            || !now.is_ok_and(|now| now.size == self.opened.size && now.modified == self.opened.modified)
     }
 }

@@ -75,7 +75,14 @@ pub(super) struct Worker<'a, W> {
 impl<'a, W: Write> Worker<'a, W> {
     pub(super) fn new(shared: &'a Shared<'a, W>, level: i32) -> Result<Self, SendError> {
         let encoder = FrameEncoder::new(level).map_err(SendError::Write)?;
-        Ok(Self { shared, encoder, records: Vec::new(), folder: None, sent: Vec::new(), warnings: Vec::new() })
+        Ok(Self {
+            shared,
+            encoder,
+            records: Vec::new(),
+            folder: None,
+            sent: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 
     /// Takes jobs until there are none.
@@ -94,7 +101,7 @@ impl<'a, W: Write> Worker<'a, W> {
         let opened = self.folder_of(path).and_then(|folder| Opened::open(&folder, path.name(), SMALL));
         match opened {
             Ok(Opened::Small(file)) => {
-                self.add_small(item, file);
+                self.add_small(item, &file);
                 Ok(())
             }
             Ok(Opened::Large(file)) => {
@@ -123,7 +130,7 @@ impl<'a, W: Write> Worker<'a, W> {
         }
     }
 
-    fn add_small(&mut self, item: &Item<'_>, file: SmallFile) {
+    fn add_small(&mut self, item: &Item<'_>, file: &SmallFile) {
         let mut hasher = Hasher::default();
         hasher.update(&file.content);
         let trailer = FileTrailer { digest: hasher.finish(), altered: file.altered };

@@ -132,7 +132,9 @@ mod tests {
             put_number(&mut bytes, number);
             assert_eq!(take_number(&mut bytes.as_slice()).unwrap(), number);
         }
-        for bad in [&[0x80, 0x00][..], &[0xff; 11], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]] {
+        for bad in
+            [&[0x80, 0x00][..], &[0xff; 11], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]]
+        {
             assert!(matches!(take_number(&mut &*bad), Err(WireError::Malformed(_))));
         }
         assert!(matches!(take_number(&mut [0x80_u8].as_slice()), Err(WireError::Truncated)));

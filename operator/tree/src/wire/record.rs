@@ -4,7 +4,8 @@ use std::io::Read;
 
 use super::WireError;
 use super::primitive::{
-    put_bytes, put_entry, put_number, take_byte, take_digest, take_entry, take_flag, take_number, take_path, take_target,
+    put_bytes, put_entry, put_number, take_byte, take_digest, take_entry, take_flag, take_number, take_path,
+    take_target,
 };
 use crate::digest::Digest;
 use crate::entry::{Entry, SpecialKind, Target, Timestamp};
