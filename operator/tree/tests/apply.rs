@@ -1,5 +1,7 @@
 //! Changes onto a disk that somebody else uses too.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

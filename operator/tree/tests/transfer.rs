@@ -1,5 +1,7 @@
 //! Whole trees through the stream, and back as changes.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
