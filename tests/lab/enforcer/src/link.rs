@@ -80,8 +80,8 @@ impl FromStr for Mac {
 
 impl Display for Mac {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, f] = self.0;
-        write!(formatter, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        let bytes = self.0.map(|byte| format!("{byte:02x}"));
+        formatter.write_str(&bytes.join(":"))
     }
 }
 

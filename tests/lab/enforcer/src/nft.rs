@@ -10,16 +10,16 @@ use crate::ruleset::TABLE;
 /// Packets between two ports of a bridge meet the hooks of the `inet` table only if this is `1`.
 const BRIDGE_IS_FILTERED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
-/// Milliseconds between two ICMP errors to one receiver.
-const ERROR_INTERVAL: &str = "/proc/sys/net/ipv4/icmp_ratelimit";
+/// The types of ICMP messages that are limited, for each receiver and for all together.
+const LIMITED_MESSAGES: &str = "/proc/sys/net/ipv4/icmp_ratemask";
 
 /// Makes the network namespace one in which the rules work.
 ///
-/// Every denied attempt is to be answered, not only the first few of a second, hence no limit for ICMP errors.
+/// Every denied attempt is to be answered, not only the first few of a second, hence no limits.
 pub(crate) fn prepare_node() -> anyhow::Result<()> {
     let filtered = fs::read_to_string(BRIDGE_IS_FILTERED).context("the kernel has no br_netfilter")?;
     ensure!(filtered.trim() == "1", "net.bridge.bridge-nf-call-iptables is off: pods would not be filtered");
-    fs::write(ERROR_INTERVAL, "0").context("could not set net.ipv4.icmp_ratelimit")
+    fs::write(LIMITED_MESSAGES, "0").context("could not set net.ipv4.icmp_ratemask")
 }
 
 /// Whether rules of an earlier run are in force.

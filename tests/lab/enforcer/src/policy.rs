@@ -89,7 +89,7 @@ impl Protocol {
 pub(crate) struct Policies<'a> {
     pods: BTreeMap<Ipv4Addr, &'a LinkedPod>,
     namespaces: &'a [Arc<Namespace>],
-    policies: Vec<NamedPolicy<'a>>,
+    by_name: Vec<NamedPolicy<'a>>,
 }
 
 struct NamedPolicy<'a> {
@@ -105,12 +105,12 @@ impl<'a> Policies<'a> {
             cluster.pods.iter().filter(|known| has_own_address(&known.pod)).collect();
         // Of two claims to an address the younger wins: the older pod's link is one that CNI failed to remove.
         pods.sort_by_key(|known| known.pod.creation_timestamp());
-        let mut policies: Vec<_> = cluster.policies.iter().filter_map(|policy| named(policy)).collect();
-        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut by_name: Vec<_> = cluster.policies.iter().filter_map(|policy| named(policy)).collect();
+        by_name.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
             pods: pods.into_iter().map(|known| (known.address(), known)).collect(),
             namespaces: &cluster.namespaces,
-            policies,
+            by_name,
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Policies<'a> {
     /// A pod in none of these is not isolated in this direction.
     pub(crate) fn isolations(&self, direction: Direction) -> Result<Vec<Isolation>, Error> {
         let mut policies_of: BTreeMap<Ipv4Addr, Vec<&NamedPolicy<'a>>> = BTreeMap::new();
-        for policy in self.policies.iter().filter(|policy| affects(policy.spec, direction)) {
+        for policy in self.by_name.iter().filter(|policy| affects(policy.spec, direction)) {
             for pod in self.select(policy, &[&policy.namespace], policy.spec.pod_selector.as_ref())? {
                 policies_of.entry(pod).or_default().push(policy);
             }

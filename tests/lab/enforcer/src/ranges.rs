@@ -40,7 +40,7 @@ pub(crate) fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     for next in ranges {
         match merged.last_mut() {
             Some(range) if next.first <= range.last.saturating_add(1) => {
-                range.last = range.last.max(next.last)
+                range.last = range.last.max(next.last);
             }
             _ => merged.push(next),
         }

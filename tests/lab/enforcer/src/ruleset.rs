@@ -57,17 +57,19 @@ pub fn render(cluster: &Cluster, network: &Network) -> Result<String, Error> {
     let policies = Policies::of(cluster);
     let egress = policies.isolations(Direction::Egress)?;
     let ingress = policies.isolations(Direction::Ingress)?;
-    let mut text = bridge::table(policies.pods(), network.unknown);
-    text += &format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-    text += &sets(&policies);
-    text += &isolation::map(Direction::Egress, &egress);
-    text += &isolation::map(Direction::Ingress, &ingress);
-    text += &hooks(network);
-    text += &gates(network);
-    text += &isolation::chains(Direction::Egress, &egress);
-    text += &isolation::chains(Direction::Ingress, &ingress);
-    text += "}\n";
-    Ok(text)
+    let parts = [
+        bridge::table(policies.pods(), network.unknown),
+        format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n"),
+        sets(&policies),
+        isolation::map(Direction::Egress, &egress),
+        isolation::map(Direction::Ingress, &ingress),
+        hooks(network),
+        gates(network),
+        isolation::chains(Direction::Egress, &egress),
+        isolation::chains(Direction::Ingress, &ingress),
+        "}\n".to_owned(),
+    ];
+    Ok(parts.concat())
 }
 
 fn sets(policies: &Policies<'_>) -> String {
@@ -136,7 +138,10 @@ fn gates(network: &Network) -> String {
 	chain ingress {{{server}
 		{SERVER} vmap @ingress_isolation
 	}}
+	# Between two ports of the bridge the kernel sends a reset as it is, with the server's address instead of the
+	# Service's, and the client would ignore it. ICMP errors it translates.
 	chain refuse {{
+		{CLIENT} {pods} {SERVER} {pods} ct status dnat reject with icmpx type admin-prohibited
 		meta l4proto tcp reject with tcp reset
 		reject with icmpx type admin-prohibited
 	}}

@@ -34,7 +34,7 @@ table bridge {TABLE} {{
 }
 
 /// An ARP packet names its sender twice, in its own header and in the frame's; the bridge learns from the latter.
-const OWN_FRAMES: &str = "\
+const OWN_FRAMES: &str = "\t\t\
 		ether type ip iifname . ether saddr . ip saddr @links accept
 		ether type != arp drop
 		iifname . ether saddr . arp saddr ip @links iifname . arp saddr ether . arp saddr ip @links accept";
