@@ -58,7 +58,7 @@ pub fn server_config(host_key: PrivateKey) -> server::Config {
     }
 }
 
-/// AES-GCM first: with hardware AES it is twice as fast as ChaCha20, which russh and OpenSSH both prefer.
+/// AES-GCM first: with hardware AES it is twice as fast as `ChaCha20`, which russh and OpenSSH both prefer.
 fn preferred() -> Preferred {
     Preferred {
         kex: Cow::Borrowed(&[

@@ -77,6 +77,13 @@ struct State {
     store: Store,
 }
 
+enum Taken {
+    Bytes(Bytes),
+    /// Not yet.
+    Nothing,
+    End,
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,8 +115,10 @@ impl Inbox {
     /// The next bytes, at most 256 KiB; `None` at the end. May be cancelled without losing any.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            if let Some(taken) = self.0.lock().take()? {
-                return Ok(taken);
+            match self.0.lock().take()? {
+                Taken::Bytes(bytes) => return Ok(Some(bytes)),
+                Taken::End => return Ok(None),
+                Taken::Nothing => (),
             }
             self.0.changed.notified().await;
         }
@@ -142,16 +151,15 @@ impl State {
         spill.append(data).map_err(FeedError::Spill)
     }
 
-    /// What there is: `None` is nothing yet, `Some(None)` is the end.
-    fn take(&mut self) -> io::Result<Option<Option<Bytes>>> {
+    fn take(&mut self) -> io::Result<Taken> {
         if !self.memory.is_empty() {
             let length = self.memory.len().min(CHUNK);
-            return Ok(Some(Some(self.memory.split_to(length).freeze())));
+            return Ok(Taken::Bytes(self.memory.split_to(length).freeze()));
         }
         if let Some(spill) = self.spill.as_mut().filter(|spill| !spill.is_empty()) {
-            return spill.take().map(|chunk| Some(Some(chunk)));
+            return spill.take().map(Taken::Bytes);
         }
-        Ok(self.ended.then_some(None))
+        Ok(if self.ended { Taken::End } else { Taken::Nothing })
     }
 }
 

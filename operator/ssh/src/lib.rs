@@ -17,5 +17,5 @@ pub mod inbox;
 pub mod unblocked;
 
 pub use config::{client_config, server_config};
-pub use inbox::{Feed, Inbox, inbox};
+pub use inbox::{Feed, FeedError, Inbox, inbox};
 pub use unblocked::{Gate, Unblocked, unblocked};

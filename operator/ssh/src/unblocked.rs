@@ -192,7 +192,7 @@ mod tests {
         let (left, right) = tokio::io::duplex(64);
         let end = |stream| async move {
             let mut stream = unblocked(stream);
-            stream.write_all(&[7; 4 << 20]).await.unwrap();
+            stream.write_all(&vec![7; 4 << 20]).await.unwrap();
             let mut received = vec![0; 4 << 20];
             stream.read_exact(&mut received).await.unwrap();
             assert!(received.iter().all(|byte| *byte == 7));

@@ -1,0 +1,138 @@
+//! Ends a workspace that nobody uses, so that a laptop that died leaves no pod behind.
+//!
+//! A workspace is in use while somebody is logged in or while anything in it uses the processor: a coding agent that works
+//! on after its user has detached is not idle.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ws_api::termination::{Ending, Reason};
+
+use crate::activity::Activity;
+
+/// Processor time of each process in clock ticks. A process is its number and the time it began.
+type Usage = HashMap<(u32, u64), u64>;
+
+/// The longest and the shortest time between two looks.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Resolves when the workspace was unused for `limit`.
+pub async fn expired(limit: Duration, activity: &Activity) -> Ending {
+    let began = Instant::now();
+    let mut idle = Idle::new(limit, usage(Path::new("/proc")));
+    let pause = (limit / 5).clamp(LOOKS.0, LOOKS.1);
+    loop {
+        tokio::time::sleep(pause).await;
+        if idle.observe(began.elapsed(), activity.is_connected(), usage(Path::new("/proc"))) {
+            return ending(limit, activity.was_attached());
+        }
+    }
+}
+
+fn ending(limit: Duration, attached: bool) -> Ending {
+    let limit = limit.as_secs();
+    let message = if attached {
+        format!("nobody was connected and nothing ran for {limit} s")
+    } else {
+        format!("nobody connected within {limit} s")
+    };
+    Ending { reason: Reason::Idle, message }
+}
+
+struct Idle {
+    limit: Duration,
+    last_use: Duration,
+    before: Usage,
+}
+
+impl Idle {
+    fn new(limit: Duration, usage: Usage) -> Self {
+        Self { limit, last_use: Duration::ZERO, before: usage }
+    }
+
+    /// Takes what was seen at `now`, and tells whether the workspace is unused for too long.
+    fn observe(&mut self, now: Duration, connected: bool, usage: Usage) -> bool {
+        let worked =
+            usage.iter().any(|(process, ticks)| *ticks > self.before.get(process).copied().unwrap_or(0));
+        self.before = usage;
+        if connected || worked {
+            self.last_use = now;
+        }
+        now.saturating_sub(self.last_use) >= self.limit
+    }
+}
+
+fn usage(proc: &Path) -> Usage {
+    let Ok(entries) = fs::read_dir(proc) else { return Usage::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| {
+        let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+        let (began, ticks) = parse(&stat, pid == 1)?;
+        Some(((pid, began), ticks))
+    })
+    .collect()
+}
+
+/// Start time and processor time of `/proc/PID/stat` (proc_pid_stat(5)), ended children included: a loop of short commands
+/// is work. Of the agent itself only its children count.
+fn parse(stat: &str, is_agent: bool) -> Option<(u64, u64)> {
+    // The command's name may hold anything, so it is skipped by its last parenthesis; the state is the third field.
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let children = field(16)? + field(17)?;
+    let own = if is_agent { 0 } else { field(14)? + field(15)? };
+    Some((field(22)?, own + children))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(name: &str, times: [u64; 4]) -> String {
+        let [user, system, child_user, child_system] = times;
+        format!(
+            "7 ({name}) S 1 7 7 0 -1 4194304 1 2 3 4 {user} {system} {child_user} {child_system} 20 0 1 0 555 0"
+        )
+    }
+
+    #[test]
+    fn times_are_read_whatever_the_command_is_called() {
+        for name in ["bash", "a) S 1 (b", "", "x y z"] {
+            assert_eq!(parse(&stat(name, [1, 2, 30, 40]), false), Some((555, 73)), "{name}");
+        }
+        assert_eq!(parse(&stat("ws-agent", [1, 2, 30, 40]), true), Some((555, 70)));
+        for broken in ["", "7 bash S", "7 (bash) S 1 2", "7 (bash) S x x x x x x x x x x x x x x x x x x x x"]
+        {
+            assert_eq!(parse(broken, false), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_processes() {
+        assert!(!usage(Path::new("/proc")).is_empty());
+    }
+
+    #[test]
+    fn a_workspace_is_idle_when_nobody_is_there_and_nothing_runs() {
+        let seconds = Duration::from_secs;
+        let usage = |ticks: &[u64]| -> Usage { (0u32..).zip(ticks).map(|(pid, t)| ((pid, 0), *t)).collect() };
+        let mut idle = Idle::new(seconds(10), usage(&[5, 5]));
+        let looks = [
+            (5, true, usage(&[5, 5]), false),
+            (10, false, usage(&[5, 5]), false),
+            (14, false, usage(&[5, 6]), false),
+            (20, false, usage(&[5, 6]), false),
+            (22, false, usage(&[5]), false),
+            (23, false, usage(&[5, 0, 1]), false),
+            (32, false, usage(&[5]), false),
+            (33, false, usage(&[5]), true),
+        ];
+        for (now, connected, usage, expected) in looks {
+            assert_eq!(idle.observe(seconds(now), connected, usage), expected, "at {now}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The agent: the first process of a workspace's pod, and the only part of ws in it.
+//!
+//! ```text
+//! ws-agent            takes the host key out of the environment        hand_over
+//!    └─▶ ws-agent serve
+//!         confines itself and what it starts                           confine, filter
+//!         proves that the pod is isolated, and says so                 proof, prober, announce
+//!         serves SSH on the pod's loopback                             server, session, transfer
+//!         waits for children, its own and orphans                      reaper
+//!         ends on a breach, when unused, when asked                    workspace, idle
+//! ws-agent stdio      carries a connection through `kubectl exec`      stdio
+//! ```
+//!
+//! Until a user's code runs, what the agent says is true; afterwards nothing outside the pod may trust it. It is a library
+//! so that tests can run the server in their own process.
+
+pub mod activity;
+pub mod announce;
+pub mod confine;
+pub mod filter;
+pub mod hand_over;
+pub mod idle;
+pub mod prober;
+pub mod proof;
+pub mod reaper;
+pub mod server;
+pub mod session;
+pub mod stdio;
+pub mod transfer;
+pub mod workspace;

@@ -1,0 +1,167 @@
+//! Waits for every child, in one place.
+//!
+//! As PID 1 the agent inherits orphans, and waiting for "any child" would take the exit of a child from whoever else waits
+//! for it. So nobody else does: children are started through [`Reaper::spawn`] and the one loop tells each [`Process`].
+
+use std::{
+    collections::HashMap,
+    io,
+    process::Child,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitOptions, WaitStatus},
+};
+use tokio::{
+    signal::unix::{Signal as Signals, SignalKind, signal},
+    sync::oneshot,
+};
+
+/// Knows every child that is not yet reaped.
+#[derive(Debug, Default)]
+pub struct Reaper {
+    children: Mutex<HashMap<Pid, oneshot::Sender<Exit>>>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    Code(u32),
+    /// Killed by the signal with this number.
+    Signal(i32),
+}
+
+/// A child, which leads its own process group.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    reaper: Arc<Reaper>,
+}
+
+/// Resolves when the child has ended.
+pub type Ended = oneshot::Receiver<Exit>;
+
+impl Reaper {
+    /// Starts a child with `start`, which must make it the leader of a process group.
+    pub fn spawn(
+        self: &Arc<Self>,
+        start: impl FnOnce() -> io::Result<Child>,
+    ) -> io::Result<(Child, Process, Ended)> {
+        // Held until the child is known, so that the loop cannot meet it before.
+        let mut children = self.lock();
+        let child = start()?;
+        let pid = Pid::from_child(&child);
+        let (sender, ended) = oneshot::channel();
+        children.insert(pid, sender);
+        drop(children);
+        Ok((child, Process { pid, reaper: Arc::clone(self) }, ended))
+    }
+
+    /// Starts to watch for ended children; the future reaps them for ever. Call it before the first [`Reaper::spawn`].
+    pub fn run(self: &Arc<Self>) -> io::Result<impl Future<Output = ()> + use<>> {
+        let mut ended: Signals = signal(SignalKind::child())?;
+        let reaper = Arc::clone(self);
+        // Only PID 1 is given orphans; a process that is not must leave alone what it does not know.
+        let adopts = rustix::process::getpid().is_init();
+        Ok(async move {
+            while ended.recv().await.is_some() {
+                reaper.reap(adopts);
+            }
+        })
+    }
+
+    fn reap(&self, adopts: bool) {
+        let mut children = self.lock();
+        if adopts {
+            while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+                tell(children.remove(&pid), status);
+            }
+            return;
+        }
+        let known: Vec<Pid> = children.keys().copied().collect();
+        for pid in known {
+            if let Ok(Some((_, status))) = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
+                tell(children.remove(&pid), status);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Pid, oneshot::Sender<Exit>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells whoever waits. Nobody waits for an orphan, and a session that was closed does not either.
+fn tell(waiting: Option<oneshot::Sender<Exit>>, status: WaitStatus) {
+    let exit = match status.terminating_signal() {
+        Some(signal) => Exit::Signal(signal),
+        None => Exit::Code(status.exit_status().and_then(|code| u32::try_from(code).ok()).unwrap_or(255)),
+    };
+    if let Some(waiting) = waiting {
+        waiting.send(exit).ok();
+    }
+}
+
+impl Process {
+    /// Signals the process group, as long as its leader is not reaped: afterwards the number may belong to another.
+    pub fn signal(&self, signal: Signal) {
+        let children = self.reaper.lock();
+        if children.contains_key(&self.pid) {
+            self.signal_group(signal);
+        }
+    }
+
+    /// Kills what is left of the process group. Call it at once when the leader has ended: a number is given out again only
+    /// after all others were.
+    pub fn kill_group(&self) {
+        self.signal_group(Signal::KILL);
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        match rustix::process::kill_process_group(self.pid, signal) {
+            Ok(()) | Err(Errno::SRCH) => (),
+            Err(error) => tracing::warn!(pid = self.pid.as_raw_nonzero(), %error, "cannot signal a session"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::CommandExt as _, process::Command};
+
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).process_group(0);
+        command
+    }
+
+    #[tokio::test]
+    async fn each_child_is_told_how_it_ended() {
+        let reaper = Arc::new(Reaper::default());
+        let reaping = tokio::spawn(reaper.run().unwrap());
+        let spawn = |script: &str| reaper.spawn(|| sh(script).spawn()).unwrap();
+        let (_, _three, three) = spawn("exit 3");
+        let (_, _term, term) = spawn("kill -TERM $$");
+        let (_, sleeper, slept) = spawn("sleep 100");
+        sleeper.signal(Signal::INT);
+        assert_eq!(three.await, Ok(Exit::Code(3)));
+        assert_eq!(term.await, Ok(Exit::Signal(15)));
+        assert_eq!(slept.await, Ok(Exit::Signal(2)));
+        sleeper.signal(Signal::KILL);
+        assert!(reaper.lock().is_empty());
+        reaping.abort();
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_start_is_no_child() {
+        let reaper = Arc::new(Reaper::default());
+        let reaping = tokio::spawn(reaper.run().unwrap());
+        assert!(reaper.spawn(|| Command::new("/nowhere").spawn()).is_err());
+        assert!(reaper.lock().is_empty());
+        reaping.abort();
+    }
+}

@@ -1,0 +1,75 @@
+//! The states of a channel: open, then in use for one thing.
+
+use russh::{ChannelWriteHalf, server::Msg};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use ws_ssh::{Feed, Inbox, inbox::Store};
+
+use crate::session::{program::Control, terminal::Wanted};
+
+/// Variables that a session may set, and the bytes of each with its name.
+const MAX_VARIABLES: (usize, usize) = (64, 4_096);
+
+/// A channel. Dropping it ends what it is used for.
+pub enum Channel {
+    /// A session that has not said what for.
+    Waiting(Box<Waiting>),
+    Running(Running),
+}
+
+pub struct Waiting {
+    pub writer: ChannelWriteHalf<Msg>,
+    pub feed: Feed,
+    pub inbox: Inbox,
+    pub terminal: Option<Wanted>,
+    pub variables: Vec<(String, String)>,
+}
+
+pub struct Running {
+    /// `None` when the client has sent all.
+    pub feed: Option<Feed>,
+    pub control: Option<Control>,
+    task: JoinHandle<()>,
+    _close: DropGuard,
+}
+
+impl Waiting {
+    pub fn new(writer: ChannelWriteHalf<Msg>, store: Store) -> Self {
+        let (feed, inbox) = ws_ssh::inbox(store);
+        Self { writer, feed, inbox, terminal: None, variables: Vec::new() }
+    }
+
+    /// Takes a variable if sessions may set it.
+    pub fn set(&mut self, name: &str, value: &str) -> bool {
+        let fits = self.variables.len() < MAX_VARIABLES.0 && name.len() + value.len() <= MAX_VARIABLES.1;
+        let allowed = fits && ws_api::ssh::may_set(name) && !format!("{name}{value}").contains(['\0', '=']);
+        if allowed {
+            self.variables.push((name.to_owned(), value.to_owned()));
+        }
+        allowed
+    }
+}
+
+impl Running {
+    /// A channel that `task` works for until `close` is cancelled.
+    pub fn new(feed: Feed, control: Option<Control>, task: JoinHandle<()>, close: CancellationToken) -> Self {
+        Self { feed: Some(feed), control, task, _close: close.drop_guard() }
+    }
+}
+
+impl Channel {
+    /// Whether its work is done. russh does not tell when the client then closes it too.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Waiting(_) => false,
+            Self::Running(running) => running.task.is_finished(),
+        }
+    }
+
+    pub fn feed(&self) -> Option<&Feed> {
+        match self {
+            Self::Waiting(waiting) => Some(&waiting.feed),
+            Self::Running(running) => running.feed.as_ref(),
+        }
+    }
+}

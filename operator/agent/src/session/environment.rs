@@ -1,0 +1,142 @@
+//! What a program in the workspace is started with: nothing that the agent was given, and nothing secret.
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Search path where the image names none: that of Debian's root.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Shells, the best first.
+const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
+/// What is reached without the proxy.
+const NO_PROXY: &str = "localhost,127.0.0.1,::1";
+/// Folder of the project, in the home directory.
+const PROJECT: &str = "project";
+
+/// What all sessions of a workspace share.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    home: PathBuf,
+    path: OsString,
+    proxy: SocketAddr,
+    shell: &'static str,
+}
+
+/// What a session asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// A login shell.
+    Shell,
+    /// A command line for the shell.
+    Command(Vec<u8>),
+}
+
+impl Environment {
+    /// Programs search `path`, which is the image's, and find the gateway at `proxy`.
+    pub fn new(home: impl Into<PathBuf>, path: Option<OsString>, proxy: SocketAddr) -> Self {
+        let shell = SHELLS.into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
+        Self { home: home.into(), path: path.unwrap_or_else(|| DEFAULT_PATH.into()), proxy, shell }
+    }
+
+    /// The folder that holds the project.
+    pub fn project(&self) -> PathBuf {
+        self.home.join(PROJECT)
+    }
+
+    /// The program that serves `request`; `variables` are the session's own.
+    pub fn command(&self, request: &Request, variables: &[(String, String)]) -> Command {
+        let mut command = Command::new(self.shell);
+        match request {
+            // A leading dash asks any shell to behave as at login.
+            Request::Shell => command.arg0(login_name(self.shell)),
+            Request::Command(line) => command.arg("-c").arg(OsStr::from_bytes(line)),
+        };
+        command.env_clear().envs(self.variables()).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.directory());
+        command
+    }
+
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let proxy = format!("http://{}", self.proxy);
+        let mut variables = vec![
+            ("HOME", self.home.clone().into_os_string()),
+            ("USER", ws_api::ssh::USER.into()),
+            ("LOGNAME", ws_api::ssh::USER.into()),
+            ("SHELL", self.shell.into()),
+            ("PATH", self.path.clone()),
+            ("LANG", "C.UTF-8".into()),
+            ("NO_PROXY", NO_PROXY.into()),
+            ("no_proxy", NO_PROXY.into()),
+        ];
+        let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+        variables.extend(proxies.map(|name| (name, proxy.clone().into())));
+        variables
+    }
+
+    /// The project, or the next best place if a session has removed it.
+    fn directory(&self) -> PathBuf {
+        let places = [self.project(), self.home.clone()];
+        places.into_iter().find(|place| place.is_dir()).unwrap_or_else(|| "/".into())
+    }
+}
+
+fn login_name(shell: &str) -> String {
+    format!("-{}", shell.rsplit('/').next().unwrap_or(shell))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_program_sees_only_what_is_listed() {
+        let environment = Environment::new("/home/ws", None, "10.96.0.7:3128".parse().unwrap());
+        let term = [("TERM".to_owned(), "xterm".to_owned())];
+        let command = environment.command(&Request::Command(b"env".to_vec()), &term);
+        let names: BTreeMap<_, _> = command.get_envs().collect();
+        let names: Vec<&str> = names.into_keys().filter_map(OsStr::to_str).collect();
+        assert_eq!(
+            names,
+            [
+                "ALL_PROXY",
+                "HOME",
+                "HTTPS_PROXY",
+                "HTTP_PROXY",
+                "LANG",
+                "LOGNAME",
+                "NO_PROXY",
+                "PATH",
+                "SHELL",
+                "TERM",
+                "USER",
+                "all_proxy",
+                "http_proxy",
+                "https_proxy",
+                "no_proxy"
+            ]
+        );
+        let output = environment
+            .command(&Request::Command(b"echo $HTTPS_PROXY $no_proxy $0".to_vec()), &[])
+            .output()
+            .unwrap();
+        let expected = format!("http://10.96.0.7:3128 localhost,127.0.0.1,::1 {}\n", environment.shell);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+
+    #[test]
+    fn a_program_starts_in_the_project_if_there_is_one() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::new(home.path(), None, "10.96.0.7:3128".parse().unwrap());
+        assert_eq!(environment.directory(), home.path());
+        std::fs::create_dir(environment.project()).unwrap();
+        assert_eq!(environment.directory(), home.path().join("project"));
+        drop(home);
+        assert_eq!(environment.directory(), Path::new("/"));
+    }
+}

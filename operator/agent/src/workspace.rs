@@ -1,0 +1,127 @@
+//! A workspace's life: prove the isolation, serve, and end with a reason.
+
+use std::{
+    ffi::OsString,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Instant,
+};
+
+use russh::keys::{PrivateKey, PublicKey, ssh_key};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use ws_api::{
+    agent::{NODE_ADDRESS, PRINCIPAL, Settings, SettingsError},
+    gateway::Isolated,
+    ssh::PORT,
+    termination::{Ending, Reason},
+};
+use ws_ssh::certificate::Authority;
+
+use crate::{
+    announce::announce,
+    idle,
+    prober::{Prober, Proven},
+    reaper::Reaper,
+    server::{Options, Server},
+    session::environment::Environment,
+    transfer,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the user CA is no public key")]
+    UserCa(#[from] ssh_key::Error),
+    #[error("watching for signals")]
+    Signals(#[source] io::Error),
+    #[error("making {0}")]
+    Project(String, #[source] io::Error),
+    #[error("listening on port {PORT}")]
+    Listen(#[source] io::Error),
+}
+
+/// All that a workspace is made of, checked.
+pub struct Workspace {
+    settings: Settings,
+    node: IpAddr,
+    principal: String,
+    user_ca: PublicKey,
+    host_key: PrivateKey,
+    path: Option<OsString>,
+    began: Instant,
+}
+
+impl Workspace {
+    /// Reads the settings with `variable`. `began` is when the agent did.
+    pub fn new(
+        host_key: PrivateKey,
+        began: Instant,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, WorkspaceError> {
+        let get = |name: &'static str| variable(name).ok_or(SettingsError::Missing(name));
+        let settings = Settings::from_variables(&variable)?;
+        let node = get(NODE_ADDRESS)?;
+        let node = node.parse().map_err(|_| SettingsError::Invalid {
+            variable: NODE_ADDRESS,
+            value: node,
+            expected: "IP address",
+        })?;
+        let user_ca = PublicKey::from_openssh(&settings.user_ca)?;
+        let path = variable("PATH").map(OsString::from);
+        Ok(Self { settings, node, principal: get(PRINCIPAL)?, user_ca, host_key, path, began })
+    }
+
+    /// Lives until there is a reason to end.
+    pub async fn live(self) -> Result<Ending, WorkspaceError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(WorkspaceError::Signals)?;
+        let reaper = Arc::new(Reaper::default());
+        let reaping = reaper.run().map_err(WorkspaceError::Signals)?;
+        tokio::select! {
+            ending = self.serve(reaper) => ending,
+            _ = terminate.recv() => Ok(Ending {
+                reason: Reason::Terminated,
+                message: "the agent was asked to end".to_owned(),
+            }),
+            () = reaping => Err(WorkspaceError::Signals(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    async fn serve(self, reaper: Arc<Reaper>) -> Result<Ending, WorkspaceError> {
+        let Self { settings, node, principal, user_ca, host_key, path, began } = self;
+        let prober = Prober::new(settings.gateway, node, &settings.forbidden);
+        let environment = Environment::new(&settings.home, path, prober.proxy());
+        transfer::prepare(&environment.project())
+            .map_err(|error| WorkspaceError::Project(settings.home.clone(), error))?;
+        let authority = Authority::new(user_ca, principal);
+        let spool = std::env::temp_dir();
+        let options = Options { host_key, authority, environment, spool, port: PORT };
+        let server = Server::new(options, reaper);
+
+        let Proven { attempts } = match prober.prove(settings.isolation_deadline).await {
+            Ok(proven) => proven,
+            Err(ending) => return Ok(ending),
+        };
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await.map_err(WorkspaceError::Listen)?;
+        let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(attempts, after_ms, "isolated; serving");
+
+        let statement = Isolated { attempts, after_ms };
+        let announcing = async {
+            announce(prober.proxy(), &statement).await;
+            std::future::pending::<()>().await;
+        };
+        let activity = server.activity();
+        tokio::select! {
+            () = server.serve(listener) => Err(WorkspaceError::Listen(io::ErrorKind::UnexpectedEof.into())),
+            () = announcing => Err(WorkspaceError::Listen(io::ErrorKind::UnexpectedEof.into())),
+            ending = prober.breached() => Ok(ending),
+            ending = idle::expired(settings.idle, &activity) => Ok(ending),
+        }
+    }
+}
