@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=$(target/release/lab status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["bin"])')
+bin=$(target/release/lab status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["binaries"])')
 KUBECONFIG=$(target/release/lab kubeconfig)
 export KUBECONFIG
 

@@ -23,7 +23,7 @@ trap cleanup EXIT
 chapter '1  A cluster: real Kubernetes on this machine, in network namespaces of its own'
 "$lab" down
 "$lab" up
-bin=$("$lab" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["bin"])')
+bin=$("$lab" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["binaries"])')
 KUBECONFIG=$("$lab" kubeconfig)
 export KUBECONFIG
 show "$bin/kubectl" get nodes

@@ -38,7 +38,8 @@ impl ApiProxy {
         let client = lab.client().await?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let writes = Arc::new(Writes { count: AtomicUsize::new(0), fatal: watch::Sender::new(false), fatal_after });
+        let writes =
+            Arc::new(Writes { count: AtomicUsize::new(0), fatal: watch::Sender::new(false), fatal_after });
         let accept = tokio::spawn(serve(listener, client, writes.clone())).abort_handle();
         Ok(Self { address, writes, accept })
     }
@@ -77,12 +78,15 @@ async fn serve(listener: TcpListener, client: Client, writes: Arc<Writes>) {
         let (client, writes) = (client.clone(), writes.clone());
         let service = service_fn(move |request| forward(client.clone(), writes.clone(), request));
         // A connection that breaks is the business of its client, which may have been killed.
-        tokio::spawn(async move { http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok() });
+        tokio::spawn(async move {
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok()
+        });
     }
 }
 
 async fn forward(client: Client, writes: Arc<Writes>, request: Request<Incoming>) -> Result<Response<Body>> {
-    let writes_something = ![Method::GET, Method::HEAD].contains(request.method()) && !is_a_review(request.uri().path());
+    let writes_something =
+        ![Method::GET, Method::HEAD].contains(request.method()) && !is_a_review(request.uri().path());
     let number = if writes_something { writes.count.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
     if *writes.fatal.borrow() {
         // Whoever made the fatal write is dead from then on, even where its process still is not.

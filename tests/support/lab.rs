@@ -21,14 +21,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lab {
-    running: bool,
-    /// Folder of kubectl, helm and the other binaries.
-    bin: PathBuf,
+    /// All components run and the node is ready.
+    ready: bool,
+    /// Folder of kubectl, helm and the other programs that the lab built.
+    binaries: PathBuf,
     kubeconfig: PathBuf,
     /// What reached the sinks of the fake internet and of the company network, one JSON object a line.
     sinks: PathBuf,
     /// containerd's root.
     containerd: PathBuf,
+    /// The API server's log of all requests that change something, one JSON object a line.
+    audit: PathBuf,
     pub addresses: Addresses,
 }
 
@@ -50,7 +53,7 @@ impl Lab {
     pub async fn running() -> Result<Self> {
         let output = run(lab_command(&["status", "--json"])?, LIMIT).await?.ok()?;
         let lab: Self = serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())?;
-        ensure!(lab.running, "the lab does not run: `make lab` starts it");
+        ensure!(lab.ready, "the lab does not run: `make lab` starts it");
         Ok(lab)
     }
 
@@ -80,7 +83,7 @@ impl Lab {
 
     /// One of the programs that the lab built from upstream's sources.
     pub fn program_path(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
+        self.binaries.join(name)
     }
 
     /// kubectl as the cluster's admin.
@@ -108,6 +111,11 @@ impl Lab {
     /// The writable and read-only layers of all containers.
     pub fn snapshots(&self) -> PathBuf {
         self.containerd.join("io.containerd.snapshotter.v1.overlayfs/snapshots")
+    }
+
+    /// Everything that has been changed on the API server so far.
+    pub fn audit(&self) -> Result<String> {
+        fs::read_to_string(&self.audit).with_context(|| self.audit.display().to_string())
     }
 
     /// Everything that has reached a sink so far.

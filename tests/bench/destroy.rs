@@ -1,0 +1,48 @@
+//! From `ws down` to nothing of the session on the cluster.
+//!
+//! Rival: `kubectl delete pod` of a bare pod whose command, like the agent, ends when it is asked to.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use ws_tests::{namespace::with_namespace, project::Project, ws::Ws};
+
+use crate::report::{Report, Samples};
+
+const ROUNDS: usize = 10;
+
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    let (mut bare, mut ours) = (Samples::default(), Samples::default());
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        let project = Project::sample()?;
+        let image = lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?.stdout;
+        for _ in 0..ROUNDS {
+            ws.up("destroy", project.path()).await?;
+            let start = Instant::now();
+            ws.run(&["down", "destroy"]).await?.ok()?;
+            ours.push_ms(start.elapsed());
+
+            let pod = serde_json::json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "destroy"},
+                "spec": {
+                    "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [{
+                        "name": "pod", "image": image,
+                        "command": ["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"],
+                        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                    }],
+                },
+            });
+            lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
+            lab.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod/destroy"]).await?.ok()?;
+            let start = Instant::now();
+            lab.kubectl(&["-n", namespace, "delete", "pod", "destroy"]).await?.ok()?;
+            bare.push_ms(start.elapsed());
+        }
+        Ok(())
+    })
+    .await?;
+    report.ratio("destroy", "ms", ("kubectl delete pod", &bare), &ours, "p50 ≤ 2000 ms");
+    Ok(())
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Boots the lab, installs ws, and measures it. Arguments pick benchmarks by name.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# sshd and rsync, to be measured against.
+missing=()
+for tool in sshd rsync; do command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || missing+=("$tool"); done
+if [ ${#missing[@]} -gt 0 ]; then apt-get install -y --no-install-recommends openssh-server rsync >&2; fi
+
+cargo build --release --locked -p ws-tests --bins
+lab=target/release/lab
+trap '$lab down >&2' EXIT
+$lab down >&2
+$lab up >&2
+tests/install.sh chart >&2
+target/release/bench "$@"

@@ -1,0 +1,97 @@
+//! From a running pod to the whole project in it.
+//!
+//! Rivals: `kubectl cp`, `tar | kubectl exec … tar`, and `rsync -e ssh` to sshd through `kubectl port-forward`, each as its
+//! documentation says, into a pod of the same image that already runs. For ws the time is that from the start of `ws up` of
+//! this project to its end, less the same of an empty project: what the project itself costs its user.
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::Result;
+use ws_tests::{lab::Lab, namespace::with_namespace, project::Project, ws::Ws};
+
+use crate::{
+    report::{Report, Samples},
+    rival::{POD, Rival},
+};
+
+const ROUNDS: usize = 5;
+const TREES: [(&str, usize); 3] = [("1 file", 1), ("1,500 files", 1_500), ("50,000 files", 50_000)];
+
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let rival = Rival::start(lab, namespace).await?;
+        let ws = Ws::new(lab, namespace)?;
+        for (name, files) in TREES {
+            let project = tree(files)?;
+            compare(report, lab, namespace, (&rival, &ws), (name, &project)).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn compare(
+    report: &mut Report,
+    lab: &Lab,
+    namespace: &str,
+    (rival, ws): (&Rival, &Ws),
+    (name, project): (&str, &Project),
+) -> Result<()> {
+    let kubectl = format!(
+        "{} --kubeconfig {} -n {namespace}",
+        lab.program_path("kubectl").display(),
+        lab.kubeconfig().display()
+    );
+    let folder = project.path().display();
+    let lines = [
+        ("kubectl cp", format!("{kubectl} cp {folder} {POD}:/tmp/target")),
+        (
+            "tar, kubectl exec",
+            format!("tar c -C {folder} . | {kubectl} exec -i {POD} -- tar x -C /tmp/target"),
+        ),
+        ("rsync -e ssh", format!("rsync -a -e '{}' {folder}/ ws@127.0.0.1:/tmp/target/", rival.ssh())),
+    ];
+    let mut theirs = [const { Samples::new() }; 3];
+    let (mut with, mut without) = (Samples::new(), Samples::new());
+    let empty = Project::empty()?;
+    for _ in 0..ROUNDS {
+        for ((_, line), samples) in lines.iter().zip(&mut theirs) {
+            let clean =
+                ["-n", namespace, "exec", POD, "--", "bash", "-c", "rm -rf /tmp/target; mkdir /tmp/target"];
+            lab.kubectl(&clean).await?.ok()?;
+            let start = Instant::now();
+            rival.bash(line).await?.ok()?;
+            samples.push_ms(start.elapsed());
+        }
+        with.push_ms(up(ws, project.path()).await?);
+        without.push_ms(up(ws, empty.path()).await?);
+    }
+    let ours = with.less(&without);
+    for ((rival, _), samples) in lines.iter().zip(&theirs) {
+        report.ratio(&format!("upload, {name}"), "ms", (rival, samples), &ours, "< 1");
+    }
+    Ok(())
+}
+
+async fn up(ws: &Ws, folder: &Path) -> Result<std::time::Duration> {
+    let start = Instant::now();
+    ws.up("upload", folder).await?;
+    let elapsed = start.elapsed();
+    ws.run(&["down", "upload"]).await?.ok()?;
+    Ok(elapsed)
+}
+
+/// A tree of source-like files, 100 in a folder, of 1 to 16 KiB.
+fn tree(files: usize) -> Result<Project> {
+    let project = Project::empty()?;
+    for number in 0..files {
+        let folder = project.path().join(format!("folder{}/sub{}", number / 1000, number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&folder)?;
+        }
+        let line =
+            format!("fn function_{number}(argument: u32) -> u32 {{ argument.wrapping_mul({number}) }}\n");
+        fs::write(folder.join(format!("file{number}.rs")), line.repeat(12 + number * 7919 % 200))?;
+    }
+    Ok(project)
+}
