@@ -8,7 +8,9 @@ use std::{path::Path, process::Stdio, time::Duration};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use ws_tests::{api_proxy::ApiProxy, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws};
+use ws_tests::{
+    api_proxy::ApiProxy, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws,
+};
 
 /// More than the operator writes for one workspace: the sweep ends by itself.
 const ENOUGH: usize = 20;
@@ -46,9 +48,8 @@ async fn session_survives_a_crash(lab: &Lab, namespace: &str, fatal: usize) -> R
     let proxy = ApiProxy::start(lab, fatal).await?;
     let mut doomed = operator(lab, &proxy.kubeconfig(folder.path())?)?;
     let (ws, project) = (Ws::new(lab, namespace)?, Project::sample()?);
-    let session = async {
-        ws.run_in(project.path(), &["run", "--name", "crash", "--", "echo", "survived"]).await
-    };
+    let session =
+        async { ws.run_in(project.path(), &["run", "--name", "crash", "--", "echo", "survived"]).await };
     tokio::pin!(session);
     let finished = tokio::select! {
         output = &mut session => Some(output?),
@@ -72,15 +73,25 @@ async fn session_survives_a_crash(lab: &Lab, namespace: &str, fatal: usize) -> R
 fn operator(lab: &Lab, kubeconfig: &Path) -> Result<Child> {
     let mut command = Command::new(lab.program("ws-operator")?);
     command.env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.args(["run", "--namespace", lab.ws_namespace(), "--no-leader-election", "--admin", "127.0.0.1:0"]);
-    command.args(["--api-server", "10.96.0.1:443", "--stock-image", "ghcr.io/ws-dev/workspace"]).kill_on_drop(true);
+    command.args([
+        "run",
+        "--namespace",
+        lab.ws_namespace(),
+        "--no-leader-election",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
+    command
+        .args(["--api-server", "10.96.0.1:443", "--stock-image", "ghcr.io/ws-dev/workspace"])
+        .kill_on_drop(true);
     Ok(command.spawn()?)
 }
 
 async fn scale_operator(lab: &Lab, replicas: u8) -> Result<()> {
     let replicas = format!("--replicas={replicas}");
     lab.kubectl(&["-n", lab.ws_namespace(), "scale", "deployment", "ws-operator", &replicas]).await?.ok()?;
-    let select = ["-n", lab.ws_namespace(), "get", "pods", "-l", "app.kubernetes.io/name=ws-operator", "-o", "name"];
+    let select =
+        ["-n", lab.ws_namespace(), "get", "pods", "-l", "app.kubernetes.io/name=ws-operator", "-o", "name"];
     eventually(Duration::from_secs(30), "the scaled operator", async || {
         let pods = lab.kubectl(&select).await?.ok()?.stdout;
         anyhow::Ok((pods.is_empty() == (replicas == "--replicas=0")).then_some(()))

@@ -7,12 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 use ws_tests::{
-    command::run,
-    lab::Lab,
-    namespace::with_namespace,
-    probe::canary,
-    project::Project,
-    wait::eventually,
+    command::run, lab::Lab, namespace::with_namespace, probe::canary, project::Project, wait::eventually,
     ws::Ws,
 };
 
@@ -22,7 +17,7 @@ const DELAY: Duration = Duration::from_secs(3);
 const DEADLINE: &str = "WS_ISOLATION_DEADLINE=8s";
 
 async fn cluster_with_enforcer(enforcer: &str) -> Result<Lab> {
-    let limit = Duration::from_secs(120);
+    let limit = Duration::from_mins(2);
     Lab::command(&["down"], limit).await?.ok()?;
     Lab::command(&["up", "--enforcer", enforcer], limit).await?.ok()?;
     let mut install = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh"));
@@ -35,7 +30,7 @@ async fn cluster_with_enforcer(enforcer: &str) -> Result<Lab> {
 async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
     let mut grep = Command::new("grep");
     grep.args(["-rqF", "-s", "--devices=skip", bytes]).arg(lab.snapshots());
-    Ok(run(grep, Duration::from_secs(60)).await?.is_ok())
+    Ok(run(grep, Duration::from_mins(1)).await?.is_ok())
 }
 
 #[tokio::test]

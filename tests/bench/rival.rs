@@ -15,7 +15,7 @@ use ws_tests::{
 };
 
 pub(crate) const POD: &str = "rival";
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// Unpacks sshd and the libraries that the image lacks from an archive on its standard input, and starts it on loopback.
 const START: &str = "mkdir -p /tmp/sshd && cd /tmp/sshd && tar x && ssh-keygen -q -t ed25519 -N '' -f host && chmod 600 authorized && \

@@ -1,6 +1,6 @@
 //! Classes for tests that need one of their own.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{lab::Lab, namespace::unique_name};
 
@@ -8,7 +8,7 @@ use crate::{lab::Lab, namespace::unique_name};
 pub async fn create(lab: &Lab, changes: serde_json::Value) -> Result<String> {
     let default = lab.kubectl(&["get", "workspaceclass", "default", "-o", "json"]).await?.ok()?;
     let default: serde_json::Value = serde_json::from_str(&default.stdout)?;
-    let mut spec = default["spec"].clone();
+    let mut spec = default.get("spec").cloned().context("a class has a spec")?;
     merge(&mut spec, changes);
     let name = unique_name();
     let class = serde_json::json!({

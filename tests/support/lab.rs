@@ -16,7 +16,7 @@ use crate::command::{Output, run, run_with_input};
 /// Where `helm install` and the manifests put ws.
 const WS_NAMESPACE: &str = "ws-system";
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

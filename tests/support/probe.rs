@@ -1,6 +1,6 @@
 //! Tries to reach addresses from a pod: from a workspace, and from a pod that nothing contains as the positive control.
 
-use std::time::Duration;
+use std::{fs::File, io::Read as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub async fn from_workspace(ws: &Ws, name: &str, targets: &[Target]) -> Result<V
 pub async fn from_pod(lab: &Lab, namespace: &str, pod: &str, targets: &[Target]) -> Result<Vec<Target>> {
     let command = lab.kubectl_command(&["-n", namespace, "exec", "-i", pod, "--", "python3", "-c", SCRIPT]);
     reached(
-        &run_with_input(command, serde_json::to_vec(targets)?, Duration::from_secs(60)).await?.ok()?,
+        &run_with_input(command, serde_json::to_vec(targets)?, Duration::from_mins(1)).await?.ok()?,
         targets,
     )
 }
@@ -90,7 +90,7 @@ pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
 
 /// 128 random bits that no other test sends.
 pub fn canary() -> Result<String> {
-    let mut bytes = [0_u8; 16];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

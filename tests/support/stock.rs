@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use ws_api::workspace::{Phase, Workspace};
+
 use crate::{
     command::{Output, run, run_with_input},
     lab::Lab,
@@ -40,13 +42,17 @@ impl Stock {
         lab.kubectl_with(&["create", "-f", "-"], &workspace.to_string()).await?.ok()?;
         let get = ["-n", namespace, "get", "workspace", name, "-o", "json"];
         let ssh = eventually(Duration::from_secs(30), "phase Ready", async || {
-            let object: serde_json::Value = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
-            anyhow::Ok((object["status"]["phase"] == "Ready").then(|| object["status"]["ssh"].clone()))
+            let object: Workspace = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
+            anyhow::Ok(
+                object
+                    .status
+                    .filter(|status| status.phase == Some(Phase::Ready))
+                    .and_then(|status| status.ssh),
+            )
         })
         .await?;
-        let host_key = ssh["hostKey"].as_str().context("no host key")?;
-        fs::write(session.path("known_hosts"), format!("workspace {host_key}\n"))?;
-        fs::write(session.path("id-cert.pub"), ssh["certificates"][0].as_str().context("no certificate")?)?;
+        fs::write(session.path("known_hosts"), format!("workspace {}\n", ssh.host_key))?;
+        fs::write(session.path("id-cert.pub"), ssh.certificates.first().context("no certificate")?)?;
         Ok(session)
     }
 

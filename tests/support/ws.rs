@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a command of `ws` may take here. Generous: two cores run the cluster and the tests.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A user of ws: a home, a kubeconfig, a namespace.
 pub struct Ws {
@@ -37,6 +37,7 @@ impl Ws {
     }
 
     /// Another kubeconfig, for other users and broken ones.
+    #[must_use]
     pub fn with_kubeconfig(mut self, path: impl Into<PathBuf>) -> Self {
         self.kubeconfig = path.into();
         self
