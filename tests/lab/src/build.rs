@@ -24,7 +24,12 @@ impl Binaries {
     /// Finds their folder in the cache.
     pub fn locate(cache: &Cache) -> Result<Self> {
         let pins = pins::hash(&tools()).context("reading the pinned versions")?;
-        Ok(Self(cache.tools(&pins).join("bin")))
+        Ok(Self::at(cache.tools(&pins).join("bin")))
+    }
+
+    /// Those in `folder`.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
     }
 
     /// Their folder.

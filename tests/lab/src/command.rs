@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_failure_shows_what_the_program_said() {
-        let error = output(Command::new("sh").args(["-c", "echo because >&2; exit 3"])).unwrap_err().to_string();
+        let error =
+            output(Command::new("sh").args(["-c", "echo because >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.ends_with("because"), "{error}");
     }
 

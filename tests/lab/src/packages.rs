@@ -18,14 +18,16 @@ struct Package {
 enum Proof {
     /// A program on the `PATH` or in the administrator's folders.
     Program(&'static str),
-    /// A file, wherever the architecture's folder is.
+    /// A file at the same place everywhere.
+    File(&'static str),
+    /// What `pkg-config` calls a library, wherever the architecture's folder is.
     PkgConfig(&'static str),
 }
 
 /// What building the binaries and images takes.
 const BUILDING: &[Package] = &[
     Package { name: "gcc", proof: Proof::Program("gcc") },
-    Package { name: "libc6-dev", proof: Proof::PkgConfig("libcrypt") },
+    Package { name: "libc6-dev", proof: Proof::File("/usr/include/stdio.h") },
     Package { name: "pkg-config", proof: Proof::Program("pkg-config") },
     Package { name: "libseccomp-dev", proof: Proof::PkgConfig("libseccomp") },
     Package { name: "buildah", proof: Proof::Program("buildah") },
@@ -36,9 +38,6 @@ const BUILDING: &[Package] = &[
 const RUNNING: &[Package] = &[
     Package { name: "iproute2", proof: Proof::Program("ip") },
     Package { name: "nftables", proof: Proof::Program("nft") },
-    Package { name: "iptables", proof: Proof::Program("iptables") },
-    Package { name: "conntrack", proof: Proof::Program("conntrack") },
-    Package { name: "mount", proof: Proof::Program("mount") },
 ];
 
 /// Makes sure that everything for `lab build` and `lab images` is installed.
@@ -80,6 +79,7 @@ fn is_there(proof: &Proof) -> bool {
             let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
             folders.map(|folder| folder.join(name)).any(|file| file.is_file())
         }
+        Proof::File(path) => Path::new(path).is_file(),
         Proof::PkgConfig(name) => ["/usr/lib", "/usr/share"].iter().any(|base| {
             pkg_config_folders(Path::new(base)).any(|folder| folder.join(format!("{name}.pc")).is_file())
         }),

@@ -56,7 +56,9 @@ impl Cache {
     pub fn locate() -> Result<Self> {
         let base = match env::var_os("XDG_CACHE_HOME") {
             Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-            Some(_) | None => env::home_dir().context("neither XDG_CACHE_HOME nor HOME is set")?.join(".cache"),
+            Some(_) | None => {
+                env::home_dir().context("neither XDG_CACHE_HOME nor HOME is set")?.join(".cache")
+            }
         };
         Ok(Self(base.join("ws-lab")))
     }

@@ -104,7 +104,10 @@ pub const TOOLS: &[Tool] = &[
         module: "github.com/containerd/containerd/v2",
         binaries: &[
             command("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
-            command("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+            command(
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
             command("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
         ],
         tags: "",
@@ -186,7 +189,7 @@ impl Tool {
     /// The flags of `go build`, the version stamps among them.
     pub fn flags(&self, version: &str) -> Vec<String> {
         let stamps = self.stamps.iter().fold(String::from("-s -w"), |mut all, (variable, value)| {
-            drop(write!(all, " -X {variable}={}", value(version)));
+            let _ = write!(all, " -X {variable}={}", value(version));
             all
         });
         ["-trimpath", "-tags", self.tags, "-ldflags", &stamps].map(str::to_owned).to_vec()
@@ -217,7 +220,9 @@ pub fn hash(tools: &Path) -> Result<String> {
             match fs::read(folder.join(name)) {
                 Ok(content) => update(&mut hasher, &content),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => update(&mut hasher, &[]),
-                Err(error) => return Err(error).with_context(|| format!("reading {name} in {}", folder.display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("reading {name} in {}", folder.display()));
+                }
             }
         }
     }
@@ -236,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_version_is_read_from_either_form_of_require() {
-        let block = "module a\n\nrequire (\n\tk8s.io/api v0.1.0 // indirect\n\tk8s.io/kubernetes v1.36.2\n)\n";
+        let block =
+            "module a\n\nrequire (\n\tk8s.io/api v0.1.0 // indirect\n\tk8s.io/kubernetes v1.36.2\n)\n";
         let line = "module a\nrequire k8s.io/kubernetes v1.36.2\n";
         for text in [block, line] {
             assert_eq!(required(text, "k8s.io/kubernetes"), Some("v1.36.2"));

@@ -1,0 +1,134 @@
+//! `lab conformance`: Kubernetes' own NetworkPolicy tests against the lab's enforcer.
+//!
+//! The proof has two halves: with the enforcer all tests pass, and without it the tests of denial fail, so it is the
+//! enforcer that they measure. The summary is committed, and has nothing in it that differs between two good runs.
+
+mod report;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::build::{self, Binaries};
+use crate::enforcement::Enforcement;
+use crate::images::{self, Archive};
+use crate::paths::{self, Cache};
+use crate::pins::{Selection, TOOLS};
+use crate::progress::Progress;
+use crate::{command, down, up};
+use report::{Skipped, Summary, Tests, Versions};
+
+/// All tests of policies are of this suite.
+const SUITE: &str = "Netpol";
+
+/// Tests that no lab can run, by the label in their names.
+const LEFT_OUT: &str = "SCTPConnectivity";
+const LEFT_OUT_BECAUSE: &str = "SCTP between pods needs a module that the kernels of small virtual machines lack";
+
+/// Two tests that pass only if something is denied.
+const CONTROL: &str = "Netpol.*should support a 'default-deny-(ingress|all)' policy";
+
+/// Runs both halves, each in a fresh lab, and writes the summary beside the sources.
+///
+/// # Errors
+/// When a test failed with the enforcer or passed without one; the summary is written all the same.
+pub async fn run(progress: Progress) -> Result<()> {
+    let cache = Cache::locate()?;
+    let binaries = build::ensure(&cache, Selection::Conformance, &progress)?;
+    let archives = agnhost(&cache, &binaries, &progress)?;
+    let suite = Suite { program: binaries.path("e2e.test"), reports: cache.logs() };
+
+    let control = in_lab(Enforcement::Off, &archives, progress, || suite.run("control", CONTROL)).await?;
+    let enforced = in_lab(Enforcement::On, &archives, progress, || suite.run("netpol", SUITE)).await?;
+
+    let summary = Summary {
+        versions: versions()?,
+        enforced,
+        control,
+        skipped: Skipped { label: LEFT_OUT, because: LEFT_OUT_BECAUSE },
+    };
+    let path = paths::sources().join("conformance.md");
+    fs::write(&path, summary.markdown()).with_context(|| format!("writing {}", path.display()))?;
+    progress.note(&format!("{}; see {}", summary.verdict(), path.display()));
+    if !summary.is_proof() {
+        bail!("the tests do not prove the enforcer; their output is in {}", cache.logs().display());
+    }
+    Ok(())
+}
+
+/// Does something in a new lab, which is taken down afterwards whatever comes of it.
+async fn in_lab<T>(
+    enforcement: Enforcement,
+    archives: &[Archive],
+    progress: Progress,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    down::run(&progress)?;
+    up::run(enforcement, progress).await?;
+    let result = images::load_into_running(archives, &progress).and_then(|()| {
+        progress.note(&format!("testing with the enforcer {enforcement}"));
+        work()
+    });
+    down::run(&progress)?;
+    result
+}
+
+/// The image that the tests use, under every reference by which they may ask for it.
+fn agnhost(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Result<Vec<Archive>> {
+    let listed = command::output(Command::new(binaries.path("e2e.test")).arg("--list-images"))?;
+    let references = listed.lines().map(str::trim).filter(|image| image.contains("/e2e-test-images/agnhost:"));
+    references.map(|reference| images::ensure_agnhost(cache, binaries, reference, progress)).collect()
+}
+
+/// Kubernetes' end-to-end tests.
+struct Suite {
+    program: PathBuf,
+    /// Where output and reports go.
+    reports: PathBuf,
+}
+
+impl Suite {
+    /// Runs the tests whose names match `focus`, one after the other; failed ones are no error.
+    fn run(&self, name: &str, focus: &str) -> Result<Tests> {
+        let report = self.reports.join(format!("conformance-{name}.json"));
+        let log = self.reports.join(format!("conformance-{name}.log"));
+        if report.exists() {
+            fs::remove_file(&report).context("removing an old report")?;
+        }
+        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let status = Command::new(&self.program)
+            .args(["--provider=skeleton", "--num-nodes=1", "--disable-log-dump", "--ginkgo.no-color"])
+            .arg(format!("--kubeconfig={}", paths::kubeconfig().display()))
+            .arg(format!("--ginkgo.focus={focus}"))
+            .arg(format!("--ginkgo.skip={LEFT_OUT}"))
+            .arg(format!("--ginkgo.json-report={}", report.display()))
+            .current_dir(&self.reports)
+            .stderr(output.try_clone().context("sharing the log")?)
+            .stdout(output)
+            .status()
+            .context("starting e2e.test")?;
+        let text = fs::read(&report)
+            .with_context(|| format!("e2e.test ({status}) left no report; see {}", log.display()))?;
+        Tests::read(&text, SUITE)
+    }
+}
+
+fn versions() -> Result<Versions> {
+    let mut tools = Vec::new();
+    for name in ["kubernetes", "containerd", "runc", "cni"] {
+        let tool = TOOLS.iter().find(|tool| tool.name == name).with_context(|| format!("no tool {name}"))?;
+        tools.push((name.to_owned(), tool.version(&paths::sources().join("tools"))?));
+    }
+    let nft = command::output(Command::new("nft").arg("--version"))?;
+    tools.push(("nft".to_owned(), nft.split_whitespace().nth(1).unwrap_or_default().to_owned()));
+    tools.push(("kernel".to_owned(), kernel(Path::new("/proc/sys/kernel/osrelease"))?));
+    Ok(Versions(tools))
+}
+
+/// The first two numbers of the kernel's release: the rest names a machine's own build.
+fn kernel(release: &Path) -> Result<String> {
+    let release = fs::read_to_string(release).context("reading the kernel's release")?;
+    Ok(release.trim().splitn(3, '.').take(2).collect::<Vec<_>>().join("."))
+}

@@ -1,0 +1,138 @@
+//! `lab images` and `lab load`: image archives from the same `Containerfile`s that a release is built from, and their
+//! way into containerd.
+
+mod buildah;
+mod load;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::build::Binaries;
+use crate::components::{COREDNS_IMAGE, PAUSE_IMAGE};
+use crate::lock::Lock;
+use crate::paths::{self, Cache};
+use crate::progress::Progress;
+use crate::{command, packages};
+use buildah::{Buildah, Recipe};
+
+pub use load::load;
+
+/// An image in a file, as an OCI archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive(pub PathBuf);
+
+/// The version in the images' names: that of all crates of the workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where releases are pushed to; the lab never pulls.
+const REPOSITORY: &str = "ghcr.io/ws-dev";
+/// The crates whose binaries the images hold.
+const SERVERS: [&str; 3] = ["ws-operator", "ws-gateway", "ws-agent"];
+/// The base of the workspace image in the lab.
+const BASE_IMAGE: &str = "localhost/ws-base:1";
+/// Debian's release for it.
+const SUITE: &str = "bookworm";
+
+/// The two images that a lab needs before any of ours: built when they are missing or their binaries changed.
+pub fn ensure_own(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Result<Vec<Archive>> {
+    let own = [("pause", PAUSE_IMAGE), ("coredns", COREDNS_IMAGE)].map(|(name, image)| Recipe {
+        name,
+        image: image.to_owned(),
+        containerfile: paths::sources().join(format!("images/{name}.Containerfile")),
+        target: None,
+        files: vec![binaries.path(name)],
+        base: None,
+    });
+    let buildah = Buildah::new(cache);
+    if !own.iter().all(|recipe| buildah.is_fresh(recipe).unwrap_or(false)) {
+        packages::for_building(progress)?;
+    }
+    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
+    own.iter().map(|recipe| buildah.build(recipe, progress)).collect()
+}
+
+/// Builds ws's own images and returns their archives.
+pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
+    packages::for_building(progress)?;
+    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
+    let binaries = build_servers(progress)?;
+    let buildah = Buildah::new(cache);
+    let base = base(cache, &buildah, progress)?;
+    recipes(&binaries, &base).iter().map(|recipe| buildah.build(recipe, progress)).collect()
+}
+
+/// One image for each server, and the workspace's.
+fn recipes(binaries: &Path, base: &Archive) -> Vec<Recipe> {
+    let operator = paths::repository().join("operator");
+    let server = |name, binary| Recipe {
+        name,
+        image: format!("{REPOSITORY}/{name}:{VERSION}"),
+        containerfile: operator.join("Containerfile"),
+        target: Some(name),
+        files: vec![binaries.join(binary)],
+        base: None,
+    };
+    vec![
+        server("operator", "ws-operator"),
+        server("gateway", "ws-gateway"),
+        server("agent", "ws-agent"),
+        Recipe {
+            name: "workspace",
+            image: format!("{REPOSITORY}/workspace:{VERSION}"),
+            containerfile: operator.join("agent/workspace.Containerfile"),
+            target: None,
+            files: vec![binaries.join("ws-agent")],
+            base: Some((BASE_IMAGE, base.clone())),
+        },
+    ]
+}
+
+/// Static binaries of the servers; returns their folder.
+fn build_servers(progress: &Progress) -> Result<PathBuf> {
+    progress.note(&format!("building {}", SERVERS.join(" ")));
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--release", "--locked", "--target", &target])
+        .args(SERVERS.iter().flat_map(|name| ["--package", name]))
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(paths::repository());
+    command::output(&mut cargo)?;
+    Ok(target_folder()?.join(target).join("release"))
+}
+
+/// Cargo's target folder, wherever the user's settings put it.
+fn target_folder() -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(paths::repository());
+    let metadata: Metadata =
+        serde_json::from_str(&command::output(&mut cargo)?).context("reading cargo metadata")?;
+    Ok(metadata.target_directory)
+}
+
+/// Debian's minimal system, once: it changes only when its archive is removed from the cache.
+fn base(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
+    let tree = cache.images().join("base.tar");
+    if !tree.is_file() {
+        progress.note(&format!("making a base of Debian {SUITE}"));
+        let partial = cache.images().join("base.partial.tar");
+        fs::create_dir_all(cache.images()).context("creating the folder for images")?;
+        command::output(Command::new("mmdebstrap").args(["--variant=minbase", SUITE]).arg(&partial))?;
+        fs::rename(partial, &tree).context("publishing the base")?;
+    }
+    let recipe = Recipe {
+        name: "base",
+        image: BASE_IMAGE.to_owned(),
+        containerfile: paths::sources().join("images/base.Containerfile"),
+        target: None,
+        files: vec![tree],
+        base: None,
+    };
+    buildah.build(&recipe, progress)
+}

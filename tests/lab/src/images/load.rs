@@ -1,0 +1,45 @@
+//! Imports archives into containerd, whose content outlives a lab: each archive once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::Archive;
+use super::buildah::digest;
+use crate::containerd::Containerd;
+use crate::progress::Progress;
+
+/// Which archive each image came from last: references to digests of files.
+type Imported = BTreeMap<String, String>;
+
+/// Imports the archives that are not the source of an image already. `root` is containerd's, which keeps the record.
+pub fn load(containerd: &Containerd, root: &Path, archives: &[Archive], progress: &Progress) -> Result<()> {
+    let mut imported = read(root)?;
+    for Archive(path) in archives {
+        let digest = digest(path)?.to_hex().to_string();
+        if imported.values().any(|known| *known == digest) {
+            continue;
+        }
+        progress.note(&format!("importing {}", path.display()));
+        for image in containerd.import(path)? {
+            imported.insert(image, digest.clone());
+        }
+        let text = serde_json::to_string_pretty(&imported).context("remembering imported images")?;
+        fs::write(record(root), text).context("remembering imported images")?;
+    }
+    Ok(())
+}
+
+fn record(root: &Path) -> PathBuf {
+    root.join("imported.json")
+}
+
+fn read(root: &Path) -> Result<Imported> {
+    match fs::read(record(root)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).context("reading the record of imported images"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Imported::new()),
+        Err(error) => Err(error).context("reading the record of imported images"),
+    }
+}

@@ -1,0 +1,160 @@
+//! `lab up`: from nothing to a ready node with policies enforced.
+
+mod launcher;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::build;
+use crate::certificates::Pki;
+use crate::cluster::Cluster;
+use crate::components::{self, Components, Settings, config};
+use crate::containerd::Containerd;
+use crate::enforcement::Enforcement;
+use crate::lock::Lock;
+use crate::paths::{self, Cache};
+use crate::pins::Selection;
+use crate::progress::Progress;
+use crate::state::State;
+use crate::{cgroups, down, images, kubeconfig, network, packages, sysctls};
+use launcher::Launcher;
+
+/// How long any one component may take: far more than it needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const ENFORCER_MANIFEST: &str = include_str!("../manifests/enforcer.yaml");
+const DNS_MANIFEST: &str = include_str!("../manifests/dns.yaml");
+
+/// What a kubelet and containerd make outside of the lab's own folders, whatever their settings.
+const OUTSIDE: [&str; 6] = [
+    "/run/containerd",
+    "/run/nri",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+
+/// Starts a lab, unless the same one runs already. What an earlier one left behind is removed first; when a step
+/// fails, everything is taken down again and only the logs stay.
+pub async fn run(enforcement: Enforcement, progress: Progress) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("a lab needs root: it makes network namespaces, mounts and cgroups");
+    }
+    let cache = Cache::locate()?;
+    packages::for_running(&progress)?;
+    let binaries = build::ensure(&cache, Selection::Lab, &progress)?;
+    let archives = images::ensure_own(&cache, &binaries, &progress)?;
+    let _lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
+    if is_running(enforcement)? {
+        progress.note("the lab is up already");
+        return Ok(());
+    }
+    down::clear(&progress)?;
+    if cgroups::exist() {
+        bail!("another kubelet has pods on this machine (cgroup kubepods)");
+    }
+    let settings = Settings {
+        containerd: cache.containerd(),
+        pki: Pki::at(paths::run("pki")),
+        lab: components::this_program()?,
+        binaries,
+        enforcement,
+    };
+    let started = start(&settings, &cache, &archives, &progress).await;
+    if started.is_err() {
+        progress.note("the start failed; taking the lab down");
+        down::clear(&progress)?;
+    }
+    started
+}
+
+/// Whether a lab with this treatment of policies is complete and alive.
+fn is_running(enforcement: Enforcement) -> Result<bool> {
+    Ok(State::load()?.is_some_and(|state| {
+        state.ready && state.enforcement == enforcement && state.alive().count() == state.processes.len()
+    }))
+}
+
+async fn start(
+    settings: &Settings,
+    cache: &Cache,
+    archives: &[images::Archive],
+    progress: &Progress,
+) -> Result<()> {
+    let mut launcher = prepare(settings, cache, progress)?;
+    let Components {
+        sinks,
+        containerd,
+        etcd,
+        api_server,
+        kubelet,
+        controller_manager,
+        scheduler,
+        proxy,
+        enforcer,
+    } = Components::new(settings);
+
+    launcher.start(&containerd)?;
+    launcher.start(&etcd)?;
+    launcher.start(&api_server)?;
+    for sink in &sinks {
+        launcher.start(sink)?;
+    }
+    let runtime = Containerd::new(&settings.binaries);
+    launcher.until(&containerd, "containerd answers", PATIENCE, async || runtime.answers()).await?;
+    images::load(&runtime, &settings.containerd, archives, progress)?;
+    launcher.start(&kubelet)?;
+
+    let cluster = Cluster::connect(&paths::kubeconfig()).await?;
+    launcher.until(&api_server, "the API server is ready", PATIENCE, async || cluster.serves().await).await?;
+    // Only now: before, their permissions are not there, and both would end.
+    launcher.start(&controller_manager)?;
+    launcher.start(&scheduler)?;
+    launcher.start(&proxy)?;
+    if let Some(enforcer) = &enforcer {
+        cluster.apply(ENFORCER_MANIFEST).await?;
+        launcher.start(enforcer)?;
+    }
+    launcher.until(&kubelet, "the node is ready", PATIENCE, async || cluster.node_is_ready().await).await?;
+    sysctls::restore(&launcher.state().sysctls)?;
+    launcher
+        .until(&controller_manager, "pods can be created", PATIENCE, async || {
+            cluster.has_default_account().await
+        })
+        .await?;
+    if let Some(enforcer) = &enforcer {
+        let ready = components::enforcer_ready_file();
+        launcher.until(enforcer, "policies are enforced", PATIENCE, async || ready.exists()).await?;
+    }
+    cluster.apply(DNS_MANIFEST).await?;
+    launcher.finish()?;
+    progress.note(&format!("up; KUBECONFIG={}", paths::kubeconfig().display()));
+    Ok(())
+}
+
+/// Files and networks: everything that comes before the first process.
+fn prepare(settings: &Settings, cache: &Cache, progress: &Progress) -> Result<Launcher> {
+    for folder in [Path::new(paths::RUN), Path::new(paths::VAR), &cache.logs(), &cache.containerd()] {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    let state = State {
+        enforcement: settings.enforcement,
+        binaries: settings.binaries.folder().to_owned(),
+        containerd: Some(settings.containerd.clone()),
+        sysctls: sysctls::remember(),
+        created: OUTSIDE.iter().map(Into::into).filter(|path: &std::path::PathBuf| !path.exists()).collect(),
+        ..State::default()
+    };
+    let launcher = Launcher::begin(state, cache.logs(), *progress)?;
+    network::create()?;
+    let pki = Pki::create(&paths::run("pki"))?;
+    kubeconfig::write_all(Path::new(paths::RUN), &pki)?;
+    config::write_all(settings)?;
+    fs::write(paths::sinks(), "").context("creating the log of the sinks")?;
+    progress.note("networks, certificates and settings are made");
+    Ok(launcher)
+}
