@@ -1,1 +1,75 @@
-fn main() {}
+//! Wires the gateway together, runs it until a signal, and ends it in order: requests, then their records.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch::channel};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use ws_gateway::{
+    args::Args, audit::Audit, canary, metrics::Metrics, proxy::Proxy, report::Reports, sessions::Sessions,
+    watch,
+};
+use ws_runtime::{
+    admin::{self, Readiness},
+    init_logging, shutdown_signal,
+};
+
+const REPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    init_logging();
+    let shutdown = shutdown_signal().context("cannot listen for signals")?;
+    run(args, shutdown).await
+}
+
+async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Args { bind, proxy_port, canary_port, admin_port } = args;
+    let [proxy_listener, canary_listener, admin_listener] = [
+        listen(bind, proxy_port, "proxy").await?,
+        listen(bind, canary_port, "canary").await?,
+        listen(bind, admin_port, "admin").await?,
+    ];
+    let client = Client::try_default().await.context("cannot tell where the cluster is")?;
+
+    let metrics = Metrics::default();
+    let mut registry = Registry::with_prefix("ws_gateway");
+    metrics.register(&mut registry);
+    let readiness = Readiness::default();
+    let unready = readiness.block("pods");
+    let (index, sessions) = channel(Sessions::default());
+    let audit = Audit::start(io::stdout(), metrics.clone()).context("cannot start the audit log")?;
+    let reports = Reports::new(client.clone(), sessions.clone(), metrics.clone());
+    let proxy = Proxy { sessions, reports: reports.clone(), audit: audit.clone(), metrics: metrics.clone() };
+
+    // The admin endpoint and the watch outlive the requests that are still being answered.
+    let drained = CancellationToken::new();
+    let requests = async {
+        tokio::join!(
+            proxy.serve(proxy_listener, shutdown.clone()),
+            canary::serve(canary_listener, metrics.clone(), shutdown.clone()),
+        );
+        tokio::join!(reports.close(REPORT_DEADLINE), audit.close());
+        drained.cancel();
+    };
+    tokio::join!(
+        requests,
+        admin::serve(admin_listener, readiness, registry, drained.clone()),
+        watch::run(client, index, metrics.clone(), unready, drained.clone()),
+    );
+    Ok(())
+}
+
+async fn listen(bind: std::net::IpAddr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(bind, port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}, the {what} port"))?;
+    info!(address = %listener.local_addr()?, "listens on the {what} port");
+    Ok(listener)
+}

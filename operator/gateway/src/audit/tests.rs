@@ -1,0 +1,104 @@
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{Shared as Sink, session};
+
+fn denial(host: &str) -> Denial {
+    Denial {
+        method: "CONNECT".into(),
+        host: host.into(),
+        port: Some(443),
+        source: "10.244.0.5".parse().unwrap(),
+    }
+}
+
+async fn logged(record: impl FnOnce(&Audit)) -> Vec<Value> {
+    let sink = Sink::default();
+    let audit = Audit::start(sink.clone(), Metrics::default()).unwrap();
+    record(&audit);
+    audit.close().await;
+    sink.lines()
+}
+
+#[tokio::test]
+async fn a_denial_is_one_line() {
+    let session = session();
+    let mut lines = logged(|audit| {
+        audit.denied(Some(&session), Reason::HostNotAllowed, &denial("telemetry.example"));
+        audit.denied(None, Reason::HostNotAllowed, &denial("telemetry.example"));
+    })
+    .await;
+    for line in &mut lines {
+        let ts: Timestamp = line["ts"].as_str().unwrap().parse().unwrap();
+        assert!(Timestamp::now().duration_since(ts).as_secs() < 10);
+        line.as_object_mut().unwrap().remove("ts");
+    }
+    let mut expected = json!({
+        "namespace": "team-a", "workspace": "fix-tests", "uid": "ws-uid", "seq": 1, "decision": "denied", "count": 1,
+        "reason": "host-not-allowed", "rule": null, "method": "CONNECT", "host": "telemetry.example", "port": 443, "source": "10.244.0.5",
+    });
+    assert_eq!(lines[0], expected);
+    for of_the_workspace in ["namespace", "workspace", "uid"] {
+        expected[of_the_workspace] = Value::Null;
+    }
+    assert_eq!(lines[1], expected);
+}
+
+#[tokio::test]
+async fn what_a_workspace_wrote_is_bounded_ascii() {
+    let hosts = ["a\nb\"}", "\u{202e}moc", &"🦀".repeat(1_000), &"\u{1}".repeat(1_000)].map(String::from);
+    let lines = logged(|audit| {
+        for host in &hosts {
+            audit.denied(None, Reason::HostNotAllowed, &Denial { method: "M".repeat(1_000), ..denial(host) });
+        }
+    })
+    .await;
+    assert_eq!(lines.len(), hosts.len());
+    for line in lines {
+        let (host, method) = (line["host"].as_str().unwrap(), line["method"].as_str().unwrap());
+        assert!(host.len() <= MAX_NAME && host.bytes().all(|byte| (b' '..0x7f).contains(&byte)), "{host}");
+        assert_eq!(method.len(), MAX_METHOD);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_summed_up_and_leaves_others_their_lines() {
+    let (loud, quiet) = (session(), session());
+    let lines = logged(|audit| {
+        for _ in 0..100_000 {
+            audit.denied(Some(&loud), Reason::HostNotAllowed, &denial("telemetry.example"));
+        }
+        audit.denied(Some(&quiet), Reason::HostNotAllowed, &denial("quiet.example"));
+    })
+    .await;
+    let counted: u64 = lines.iter().map(|line| line["count"].as_u64().unwrap()).sum();
+    assert_eq!(counted, 100_001);
+    assert!(lines.len() < 50, "{}", lines.len());
+    assert!(lines.iter().any(|line| line["host"] == "quiet.example"));
+    assert_eq!(lines.last().unwrap()["seq"], 100_000);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_stuck_stops_nobody() {
+    struct Stuck;
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            loop {
+                thread::park();
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.write(&[]).map(drop)
+        }
+    }
+    let metrics = Metrics::default();
+    let audit = Audit::start(Stuck, metrics.clone()).unwrap();
+    for _ in 0..BACKLOG * 2 {
+        audit.denied(Some(&session()), Reason::HostNotAllowed, &denial("telemetry.example"));
+    }
+    // What does not wait in the backlog is lost but for what the writer had taken already.
+    let lost = usize::try_from(metrics.audit_lost.get()).unwrap();
+    assert!((BACKLOG - 100..=BACKLOG).contains(&lost), "{lost}");
+}

@@ -1,0 +1,220 @@
+//! Writes what was decided about a workspace into its status: at most once a second each, and only what changed.
+//!
+//! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to the version
+//! of the object that the sums were made from; if another replica (or the operator) wrote in between, the API server refuses
+//! it and the sums are made again. A write whose answer is lost may be counted twice, never not at all.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Error,
+    api::{Patch, PatchParams},
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{error::Elapsed, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
+
+mod account;
+
+pub use account::{Account, Isolation};
+
+use crate::{
+    metrics::{Metrics, Outcome, Patched},
+    report::account::{Owned, Pending, Seen},
+    session::Session,
+    sessions::{Identity, Sessions},
+};
+
+/// Time between two writes of one workspace.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time between two attempts while the API server refuses.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How long the API server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a write begins anew because somebody else wrote, before it waits.
+const CONFLICTS: u32 = 8;
+/// Writes of all workspaces at once.
+const CONCURRENCY: usize = 16;
+
+/// Writes statuses. Clones share their work.
+#[derive(Clone)]
+pub struct Reports {
+    client: Client,
+    sessions: watch::Receiver<Sessions>,
+    metrics: Metrics,
+    slots: Arc<Semaphore>,
+    writers: TaskTracker,
+    closing: CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("the Workspace is gone, or another one has its name")]
+    Gone,
+    #[error("the API server refused")]
+    Api(#[source] Error),
+    #[error("the API server did not answer in time")]
+    TimedOut(#[from] Elapsed),
+    #[error("others kept writing to the same Workspace")]
+    Contended,
+}
+
+impl Reports {
+    pub fn new(client: Client, sessions: watch::Receiver<Sessions>, metrics: Metrics) -> Self {
+        Self {
+            client,
+            sessions,
+            metrics,
+            slots: Arc::new(Semaphore::new(CONCURRENCY)),
+            writers: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Counts a denied request. The host is hostile and may be empty.
+    pub fn denied(&self, session: &Arc<Session>, host: &str) {
+        self.note(session, |account| account.deny(host, Timestamp::now()));
+    }
+
+    /// Records that the session's pod is isolated. Only the first call for a pod has an effect.
+    pub fn isolated(&self, session: &Arc<Session>, attempts: u32) {
+        self.note(session, |account| account.isolate(Isolation { at: Timestamp::now(), attempts }));
+    }
+
+    /// Writes what is pending and returns when that is done, after `deadline` at the latest.
+    pub async fn close(&self, deadline: Duration) {
+        self.closing.cancel();
+        self.writers.close();
+        if timeout(deadline, self.writers.wait()).await.is_err() {
+            warn!(workspaces = self.writers.len(), "ended with unwritten statuses");
+        }
+    }
+
+    fn note(&self, session: &Arc<Session>, change: impl FnOnce(&mut Account)) {
+        let must_write = {
+            let mut account = session.account();
+            change(&mut account);
+            account.engage_writer()
+        };
+        if must_write {
+            self.writers.spawn(self.clone().write_until_done(session.clone()));
+        }
+    }
+
+    async fn write_until_done(self, session: Arc<Session>) {
+        let identity = session.identity();
+        let mut pause = INTERVAL;
+        loop {
+            match self.write(&session).await {
+                Ok(()) => pause = INTERVAL,
+                // It keeps its writer, so that no other one starts for it.
+                Err(WriteError::Gone) => {
+                    return debug!(namespace = identity.namespace, workspace = %identity.workspace, "nothing to report to");
+                }
+                Err(error) => {
+                    warn!(namespace = identity.namespace, workspace = %identity.workspace, error = &error as &dyn std::error::Error, "cannot write the status");
+                    if self.closing.is_cancelled() || !self.sessions.borrow().contains(identity) {
+                        return;
+                    }
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+            }
+            self.closing.run_until_cancelled(sleep(pause)).await;
+            if session.account().release_writer() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what is pending, or puts it back.
+    async fn write(&self, session: &Session) -> Result<(), WriteError> {
+        let _slot = self.slots.acquire().await;
+        let (pending, seen) = {
+            let mut account = session.account();
+            (std::mem::take(&mut account.pending), account.seen.take())
+        };
+        let written = self.add(session.identity(), &pending, seen).await;
+        let mut account = session.account();
+        match written {
+            Ok(seen) => {
+                account.seen = Some(seen);
+                Ok(())
+            }
+            Err(error) => {
+                account.restore(pending);
+                Err(error)
+            }
+        }
+    }
+
+    async fn add(
+        &self,
+        identity: &Identity,
+        pending: &Pending,
+        mut seen: Option<Seen>,
+    ) -> Result<Seen, WriteError> {
+        let workspaces: Api<Workspace> = Api::namespaced(self.client.clone(), &identity.namespace);
+        for _ in 0..CONFLICTS {
+            let current = match seen.take() {
+                Some(seen) => seen,
+                None => read(&workspaces, identity).await?,
+            };
+            let wanted = current.owned.clone().with(pending);
+            if wanted == current.owned {
+                return Ok(current);
+            }
+            let applied = apply(&workspaces, identity, &current.resource_version, &wanted).await;
+            self.metrics.status_patches.get_or_create(&Patched { outcome: outcome(&applied) }).inc();
+            match applied {
+                Err(WriteError::Api(Error::Api(status))) if status.is_conflict() => (),
+                other => return other,
+            }
+        }
+        Err(WriteError::Contended)
+    }
+}
+
+async fn read(workspaces: &Api<Workspace>, identity: &Identity) -> Result<Seen, WriteError> {
+    let workspace = timeout(PATIENCE, workspaces.get(identity.workspace.as_ref())).await??;
+    if workspace.metadata.uid.as_deref() != Some(&identity.workspace_uid) {
+        return Err(WriteError::Gone);
+    }
+    Ok(Seen::of(&workspace))
+}
+
+async fn apply(
+    workspaces: &Api<Workspace>,
+    identity: &Identity,
+    version: &str,
+    owned: &Owned,
+) -> Result<Seen, WriteError> {
+    let parameters = PatchParams::apply(GATEWAY_FIELD_MANAGER).force().validation_strict();
+    let patch = Patch::Apply(owned.to_apply(identity, version));
+    let patched = workspaces.patch_status(identity.workspace.as_ref(), &parameters, &patch);
+    Ok(Seen::of(&timeout(PATIENCE, patched).await??))
+}
+
+fn outcome(applied: &Result<Seen, WriteError>) -> Outcome {
+    match applied {
+        Ok(_) => Outcome::Written,
+        Err(WriteError::Api(Error::Api(status))) if status.is_conflict() => Outcome::Conflict,
+        Err(_) => Outcome::Failed,
+    }
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Api(status) if status.is_not_found() => Self::Gone,
+            error => Self::Api(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

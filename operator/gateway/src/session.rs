@@ -1,0 +1,39 @@
+//! A running workspace as this process knows it: who it is, and what is to be written about it.
+//!
+//! It lives as long as the index or somebody at work holds it, and nothing has to clean up after it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{audit::Burst, report::Account, sessions::Identity};
+
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    account: Mutex<Account>,
+    burst: Mutex<Burst>,
+}
+
+impl Session {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, account: Mutex::default(), burst: Mutex::default() }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What is to be written into the Workspace's status.
+    pub fn account(&self) -> MutexGuard<'_, Account> {
+        lock(&self.account)
+    }
+
+    /// What may be written into the audit log.
+    pub fn burst(&self) -> MutexGuard<'_, Burst> {
+        lock(&self.burst)
+    }
+}
+
+/// A panic between two additions leaves numbers that are still worth having.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
