@@ -40,7 +40,7 @@ fn limit(resource: Resource, most: u64) -> Result<(), ConfineError> {
         .map_err(|error| ConfineError::Limit(error.into()))
 }
 
-/// Reads `/proc/PID/uid_map` (user_namespaces(7)).
+/// Reads `/proc/PID/uid_map`, described in `user_namespaces(7)`.
 fn is_own_namespace(uid_map: &str) -> bool {
     let mapped = |line: &str| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok();
     !uid_map.lines().any(|line| mapped(line).is_none_or(|count| count >= ALL_USERS))

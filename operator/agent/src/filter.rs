@@ -130,9 +130,6 @@ fn program(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
 /// Kills programs that use x86-64's second set of numbers (x32), which names the same calls and so would pass the filter.
 /// Calls of another architecture are killed by what [`SeccompFilter`] compiles to.
 fn foreign_calls() -> Vec<sock_filter> {
-    if cfg!(not(target_arch = "x86_64")) {
-        return Vec::new();
-    }
     const LOAD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const JUMP_IF_AT_LEAST: u16 = 0x35;
@@ -143,6 +140,9 @@ fn foreign_calls() -> Vec<sock_filter> {
     const X32: u32 = 0x4000_0000;
     // The number that a tracer sets to skip a call.
     const NONE: u32 = u32::MAX;
+    if cfg!(not(target_arch = "x86_64")) {
+        return Vec::new();
+    }
     let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     vec![
         step(LOAD, 0, 0, ARCHITECTURE_OFFSET),

@@ -77,7 +77,7 @@ fn usage(proc: &Path) -> Usage {
     .collect()
 }
 
-/// Start time and processor time of `/proc/PID/stat` (proc_pid_stat(5)), ended children included: a loop of short commands
+/// Start time and processor time of `/proc/PID/stat`, see `proc_pid_stat(5)`, ended children included: a loop of short commands
 /// is work. Of the agent itself only its children count.
 fn parse(stat: &str, is_agent: bool) -> Option<(u64, u64)> {
     // The command's name may hold anything, so it is skipped by its last parenthesis; the state is the third field.

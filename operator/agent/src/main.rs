@@ -65,7 +65,7 @@ fn misconfigured(error: &anyhow::Error) -> Ending {
 
 /// Leaves the reason where the kubelet finds it.
 fn end(ending: &Ending) -> ExitCode {
-    tracing::info!(reason = ?ending.reason, "{}", ending.message);
+    tracing::info!("{:?}: {}", ending.reason, ending.message);
     let message = ending.to_message();
     let written = File::options().write(true).truncate(true).open(termination::PATH);
     if let Err(error) = written.and_then(|mut file| file.write_all(message.as_bytes())) {

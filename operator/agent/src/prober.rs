@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -60,6 +61,7 @@ impl Prober {
     pub async fn prove(&self, deadline: Duration) -> Result<Proven, Ending> {
         let began = Instant::now();
         let mut proof = Proof::new(deadline);
+        let told = Once::new();
         loop {
             match proof.next(began.elapsed()) {
                 Next::AskGateway { patience } => self.ask_gateway(&mut proof, patience).await,
@@ -67,7 +69,9 @@ impl Prober {
                     let (attempts, reached) = self.round(ATTEMPTS, patience).await;
                     proof.probed(attempts, reached);
                     if let Some(target) = reached {
-                        tracing::info!(%target, "a forbidden target answered: the policy is not in force yet");
+                        told.call_once(
+                            || tracing::info!(%target, "the policy is not in force: waiting for it"),
+                        );
                         sleep(PAUSE).await;
                     }
                 }

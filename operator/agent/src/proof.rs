@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn proof() -> Proof {
-        Proof::new(Duration::from_secs(60))
+        Proof::new(Duration::from_mins(1))
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_end_names_the_evidence() {
-        let late = Duration::from_secs(60);
+        let late = Duration::from_mins(1);
         let failed = |proof: &Proof| match proof.next(late) {
             Next::Failed(ending) => (ending.reason, ending.message),
             next => panic!("{next:?}"),

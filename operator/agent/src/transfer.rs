@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use ws_api::ssh::{CHANGES_SUBSYSTEM, RECEIVE_SUBSYSTEM};
 use ws_ssh::Inbox;
-use ws_tree::{Confined, Limits, Received, SendOptions};
+use ws_tree::{Confined, Limits, Received, SendOptions, Warning};
 
 use crate::{
     reaper::Exit,
@@ -113,12 +113,11 @@ impl Project {
         Ok(receipt)
     }
 
-    fn send_changes(&self, output: impl Write + Send) -> Result<(), TransferError> {
+    fn send_changes(&self, output: impl Write + Send) -> Result<Vec<Warning>, TransferError> {
         let before = self.received().ok_or(TransferError::NothingReceived)?;
         let root = self.open()?;
         let changes = ws_tree::compare(&before, &root, &Limits::CHANGES)?;
-        ws_tree::send_changes(&root, &changes, output, &SendOptions::default())?;
-        Ok(())
+        Ok(ws_tree::send_changes(&root, &changes, output, &SendOptions::default())?)
     }
 }
 
@@ -158,7 +157,10 @@ async fn send_changes(project: Project, outlet: &Outlet) -> Result<(), TransferE
         }
     }
     drop(pieces);
-    sending.await?
+    for warning in sending.await?? {
+        outlet.send(Stream::Error, format!("ws: {warning}\r\n").into()).await.ok();
+    }
+    Ok(())
 }
 
 /// The error and its causes.

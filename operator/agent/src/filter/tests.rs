@@ -19,7 +19,7 @@ impl Call {
     fn new(number: i64, arguments: &[u64]) -> Self {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        Self { architecture: X86_64, number: number as u32, arguments: all }
+        Self { architecture: X86_64, number: u32::try_from(number).unwrap(), arguments: all }
     }
 
     /// The word at an offset of `struct seccomp_data` (seccomp(2)).
@@ -27,7 +27,10 @@ impl Call {
         match offset {
             0 => self.number,
             4 => self.architecture,
-            16.. => (self.arguments[(offset as usize - 16) / 8] >> (offset % 8 * 8)) as u32,
+            16.. => {
+                let argument = self.arguments[(offset as usize - 16) / 8];
+                u32::try_from(argument >> (offset % 8 * 8) & u64::from(u32::MAX)).unwrap()
+            }
             _ => panic!("offset {offset}"),
         }
     }
@@ -90,12 +93,12 @@ fn the_upper_half_of_an_argument_hides_nothing() {
 
 #[test]
 fn processes_and_threads_can_be_made_but_not_namespaces() {
-    let fork = 17 | 0x0120_0000;
+    let fork = 0x0120_0011;
     let thread = 0x003D_0F00;
     for flags in [fork, thread, 0x4111] {
         assert_eq!(Call::new(libc::SYS_clone, &[flags]).verdict(), ALLOW, "{flags:#x}");
         for namespace in NEW_NAMESPACES {
-            let call = Call::new(libc::SYS_clone, &[flags | namespace as u64]);
+            let call = Call::new(libc::SYS_clone, &[flags | number(namespace)]);
             assert_eq!(call.verdict(), PERMISSION, "{namespace:#x}");
         }
     }
