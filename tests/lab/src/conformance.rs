@@ -14,9 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use crate::build::{self, Binaries};
 use crate::enforcement::Enforcement;
 use crate::images::{self, Archive};
+use crate::lock::Lock;
 use crate::paths::{self, Cache};
 use crate::pins::{Selection, TOOLS};
 use crate::progress::Progress;
+use crate::state::State;
 use crate::{command, down, up};
 use report::{Skipped, Summary, Tests, Versions};
 
@@ -25,7 +27,8 @@ const SUITE: &str = "Netpol";
 
 /// Tests that no lab can run, by the label in their names.
 const LEFT_OUT: &str = "SCTPConnectivity";
-const LEFT_OUT_BECAUSE: &str = "SCTP between pods needs a module that the kernels of small virtual machines lack";
+const LEFT_OUT_BECAUSE: &str =
+    "SCTP between pods needs a module that the kernels of small virtual machines lack";
 
 /// Two tests that pass only if something is denied.
 const CONTROL: &str = "Netpol.*should support a 'default-deny-(ingress|all)' policy";
@@ -37,11 +40,13 @@ const CONTROL: &str = "Netpol.*should support a 'default-deny-(ingress|all)' pol
 pub async fn run(progress: Progress) -> Result<()> {
     let cache = Cache::locate()?;
     let binaries = build::ensure(&cache, Selection::Conformance, &progress)?;
-    let archives = agnhost(&cache, &binaries, &progress)?;
+    let image = agnhost(&cache, &binaries, &progress)?;
     let suite = Suite { program: binaries.path("e2e.test"), reports: cache.logs() };
-
-    let control = in_lab(Enforcement::Off, &archives, progress, || suite.run("control", CONTROL)).await?;
-    let enforced = in_lab(Enforcement::On, &archives, progress, || suite.run("netpol", SUITE)).await?;
+    if State::load()?.is_some() {
+        bail!("a lab is up, and the tests need one of their own: take it down first");
+    }
+    let control = in_lab(Enforcement::Off, &image, progress, || suite.run("control", CONTROL)).await?;
+    let enforced = in_lab(Enforcement::On, &image, progress, || suite.run("netpol", SUITE)).await?;
 
     let summary = Summary {
         versions: versions()?,
@@ -61,13 +66,17 @@ pub async fn run(progress: Progress) -> Result<()> {
 /// Does something in a new lab, which is taken down afterwards whatever comes of it.
 async fn in_lab<T>(
     enforcement: Enforcement,
-    archives: &[Archive],
+    image: &Archive,
     progress: Progress,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    down::run(&progress)?;
     up::run(enforcement, progress).await?;
-    let result = images::load_into_running(archives, &progress).and_then(|()| {
+    let result = crate::load(vec![image.0.clone()], &progress).and_then(|()| {
+        // Minutes of tests: whoever wants to change the lab meanwhile has to wait.
+        let _lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
+        if !State::load()?.is_some_and(|state| state.ready && state.enforcement == enforcement) {
+            bail!("the lab was changed by somebody else");
+        }
         progress.note(&format!("testing with the enforcer {enforcement}"));
         work()
     });
@@ -75,11 +84,19 @@ async fn in_lab<T>(
     result
 }
 
-/// The image that the tests use, under every reference by which they may ask for it.
-fn agnhost(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Result<Vec<Archive>> {
+/// The image that the tests use, under the reference by which they ask for it: the newest that they list.
+fn agnhost(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Result<Archive> {
     let listed = command::output(Command::new(binaries.path("e2e.test")).arg("--list-images"))?;
-    let references = listed.lines().map(str::trim).filter(|image| image.contains("/e2e-test-images/agnhost:"));
-    references.map(|reference| images::ensure_agnhost(cache, binaries, reference, progress)).collect()
+    let references =
+        listed.lines().map(str::trim).filter(|image| image.contains("/e2e-test-images/agnhost:"));
+    let newest = references.max_by_key(|reference| numbers(reference)).context("the tests use no agnhost")?;
+    images::ensure_agnhost(cache, binaries, newest, progress)
+}
+
+/// The numbers of an image's tag.
+fn numbers(reference: &str) -> Vec<u32> {
+    let tag = reference.rsplit(':').next().unwrap_or_default();
+    tag.split('.').map(|number| number.parse().unwrap_or_default()).collect()
 }
 
 /// Kubernetes' end-to-end tests.

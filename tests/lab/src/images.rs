@@ -53,6 +53,26 @@ pub fn ensure_own(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Re
     own.iter().map(|recipe| buildah.build(recipe, progress)).collect()
 }
 
+/// The image of Kubernetes' own network tests, under the reference by which they ask for it.
+pub fn ensure_agnhost(
+    cache: &Cache,
+    binaries: &Binaries,
+    reference: &str,
+    progress: &Progress,
+) -> Result<Archive> {
+    packages::for_building(progress)?;
+    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
+    let recipe = Recipe {
+        name: "agnhost",
+        image: reference.to_owned(),
+        containerfile: paths::sources().join("images/agnhost.Containerfile"),
+        target: None,
+        files: vec![binaries.path("agnhost")],
+        base: None,
+    };
+    Buildah::new(cache).build(&recipe, progress)
+}
+
 /// Builds ws's own images and returns their archives.
 pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
     packages::for_building(progress)?;

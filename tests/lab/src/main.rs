@@ -7,6 +7,7 @@ mod cgroups;
 mod cluster;
 mod command;
 mod components;
+mod conformance;
 mod containerd;
 mod down;
 mod enforcement;
@@ -87,6 +88,8 @@ enum Verb {
         #[arg(required = true, value_name = "IMAGE.tar")]
         archives: Vec<PathBuf>,
     },
+    /// Run Kubernetes' own NetworkPolicy tests and write their summary; needs that no lab is up
+    Conformance,
     /// Run a command in one of the lab's network namespaces
     #[command(hide = true)]
     Exec {
@@ -139,9 +142,13 @@ async fn run(verb: Verb) -> Result<ExitCode> {
             }
         }
         Verb::Load { archives } => load(archives, &progress)?,
+        Verb::Conformance => conformance::run(progress).await?,
         Verb::Exec { namespace, command } => return exec(&namespace, &command),
         Verb::Internet(args) => internet::run(args).await?,
-        Verb::Enforcer(args) => ws_lab_enforcer::run(args).await?,
+        Verb::Enforcer(args) => {
+            tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+            ws_lab_enforcer::run(args).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -104,7 +104,12 @@ impl Summary {
     pub fn markdown(&self) -> String {
         let versions = self.versions.0.iter().map(|(name, version)| format!("{name} {version}"));
         let row = |name: &str, tests: &Tests, skipped: usize| {
-            format!("| {name} | {} | {} | {} | {skipped} |", tests.run(), tests.passed.len(), tests.failed.len())
+            format!(
+                "| {name} | {} | {} | {} | {skipped} |",
+                tests.run(),
+                tests.passed.len(),
+                tests.failed.len()
+            )
         };
         let Skipped { label, because } = self.skipped;
         let lines = [
@@ -176,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_summary_of_a_good_run() {
-        let enforced = tests(&[("should deny", "passed"), ("should allow", "passed"), ("SCTPConnectivity", "skipped")]);
+        let enforced =
+            tests(&[("should deny", "passed"), ("should allow", "passed"), ("SCTPConnectivity", "skipped")]);
         let control = tests(&[("should deny", "failed"), ("should allow", "skipped")]);
         insta::assert_snapshot!(summary(enforced, control).markdown());
     }
