@@ -20,7 +20,7 @@ use crate::confined::Confined;
 use crate::entry::Entry;
 use crate::path::TreePath;
 
-use check::Standing;
+pub use check::Standing;
 use journal::Journal;
 use stage::Stage;
 
@@ -98,6 +98,19 @@ pub fn apply(root: &Confined, set: &ChangeSet, chosen: &[&Change]) -> Result<App
             stage.discard();
             Err(cause)
         }
+    }
+}
+
+/// What stands at a change's path at present.
+///
+/// Where a folder on the way is a link or a file, the project has no such path: something else than what a change
+/// would put there, and exactly what a removal leads to.
+pub fn standing(root: &Confined, change: &Change) -> io::Result<Standing> {
+    match check::standing(root, change, &HashMap::new()) {
+        Ok(standing) => Ok(standing),
+        Err(ApplyError::Failed { source, .. }) => Err(source),
+        Err(_) if change.now.is_none() => Ok(Standing::Now),
+        Err(_) => Ok(Standing::Other),
     }
 }
 

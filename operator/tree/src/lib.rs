@@ -25,6 +25,7 @@ pub mod fold;
 mod limits;
 mod manifest;
 mod path;
+pub mod pattern;
 mod receipt;
 pub mod receive;
 pub mod rules;

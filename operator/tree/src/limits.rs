@@ -20,7 +20,7 @@ impl Limits {
     /// For a project on its way into a pod, whose own disk limit is the bound that counts.
     pub const PROJECT: Self = Self { bytes: 64 << 30, entries: 2_000_000, depth: 128 };
     /// For changes on their way to a laptop.
-    pub const CHANGES: Self = Self { bytes: 4 << 30, entries: 200_000, depth: 128 };
+    pub const CHANGES: Self = Self { bytes: 1 << 30, entries: 200_000, depth: 128 };
 }
 
 /// A bound that was exceeded.

@@ -304,3 +304,21 @@ fn an_edit_in_the_last_moment_is_never_lost() {
         assert!(shown(project.path()).iter().all(|line| !line.starts_with(".ws-pull")), "{round}");
     }
 }
+
+#[test]
+fn what_stands_at_a_path_is_told() {
+    use ws_tree::apply::{Standing, standing};
+    let project = project(&[("same", "old"), ("done", "new"), ("edited", "mine")]);
+    symlink("/etc", project.path().join("ext")).unwrap();
+    let root = Confined::open(project.path()).unwrap();
+    let change = |at: &str| Change { path: path(at), base: Some(file("old")), now: Some(file("new")) };
+    for (at, expected) in [
+        ("same", Standing::Base),
+        ("done", Standing::Now),
+        ("edited", Standing::Other),
+        ("missing", Standing::Other),
+        ("ext/passwd", Standing::Other),
+    ] {
+        assert_eq!(standing(&root, &change(at)).unwrap(), expected, "{at}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::fold::is_git_component;
 
 /// What stands at a change's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// What was uploaded: the change can be applied.
     Base,
     /// What the change leads to: nothing is left to do.
