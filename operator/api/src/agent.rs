@@ -9,6 +9,10 @@ use std::{
 
 /// Where the agent is in an image or volume.
 pub const PATH: &str = "/ws/ws-agent";
+/// Where the agent is in its own image, whose root is mounted at `/ws` as an image volume.
+pub const PATH_IN_AGENT_IMAGE: &str = "/ws-agent";
+/// Subcommand by which the agent copies itself to the path that follows, where images cannot be mounted.
+pub const INSTALL: &str = "install";
 
 /// Key of the host key in its Secret: an OpenSSH private key.
 pub const HOST_KEY_SECRET_KEY: &str = "ssh-host-key";

@@ -18,6 +18,7 @@ use crate::egress::Egress;
     group = "ws.dev",
     version = "v1alpha1",
     kind = "WorkspaceClass",
+    doc = "What an admin allows the workspaces that name it.",
     plural = "workspaceclasses",
     shortname = "wsc",
     category = "ws",
@@ -34,9 +35,10 @@ pub struct WorkspaceClassSpec {
     /// Image of a workspace that names none.
     #[schemars(length(min = 1, max = 512), regex(pattern = "^[^\\s]+$"))]
     pub image: String,
-    /// What else a workspace may name: images, or prefixes that end with `*`. Left out: only `image`.
+    /// What else a workspace may name: images, or all below a path (`ghcr.io/acme/*`), all tags (`ghcr.io/acme/app:*`) or all
+    /// digests (`ghcr.io/acme/app@*`). Left out: only `image`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 2, max = 512), regex(pattern = "^[^\\s*]+\\*?$")))]
+    #[schemars(length(max = 64), inner(length(min = 2, max = 512), regex(pattern = "^[^\\s*]+([/:@]\\*)?$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_images: Vec<String>,
     /// [RuntimeClass](https://kubernetes.io/docs/concepts/containers/runtime-class/) of the pods, as gVisor's or Kata's.
@@ -45,7 +47,8 @@ pub struct WorkspaceClassSpec {
     pub runtime_class_name: Option<String>,
     #[serde(default)]
     pub lifetime: Lifetime,
-    /// Requests and limits of the pod. A limit for memory, cpu and ephemeral-storage is always set: see the defaults.
+    /// Requests and limits of the pod. Limits of cpu, memory and ephemeral-storage that are left out are what is requested, or
+    /// the default.
     #[serde(default = "default_resources")]
     #[x_kube(validation = Rule::new("!has(self.claims)").message("workspaces have no resource claims"))]
     pub resources: ResourceRequirements,
@@ -65,15 +68,15 @@ pub struct WorkspaceClassSpec {
 pub struct Lifetime {
     /// Of a workspace that does not say.
     #[serde(default = "default_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
     pub default: Duration,
     /// The most that a workspace may ask for.
     #[serde(default = "max_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
     pub max: Duration,
     /// Ends a workspace to which nobody is connected and in which nothing runs.
     #[serde(default = "idle_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
     pub idle: Duration,
 }
 
@@ -106,13 +109,19 @@ pub struct Scheduling {
     pub tolerations: Vec<Toleration>,
 }
 
+/// The limits of what a pod can exhaust, where a class sets none.
+pub fn default_limits() -> BTreeMap<String, Quantity> {
+    quantities(&[("cpu", "4"), ("memory", "8Gi"), ("ephemeral-storage", "20Gi")])
+}
+
 fn default_resources() -> ResourceRequirements {
-    let quantities = |pairs: &[(&str, &str)]| {
-        Some(pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect())
-    };
     ResourceRequirements {
-        requests: quantities(&[("cpu", "500m"), ("memory", "1Gi")]),
-        limits: quantities(&[("cpu", "4"), ("memory", "8Gi"), ("ephemeral-storage", "20Gi")]),
+        requests: Some(quantities(&[("cpu", "500m"), ("memory", "1Gi")])),
+        limits: Some(default_limits()),
         claims: None,
     }
+}
+
+fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
 }

@@ -17,9 +17,14 @@ pub mod termination;
 #[cfg(feature = "k8s")]
 pub mod class;
 #[cfg(feature = "k8s")]
+mod definitions;
+#[cfg(feature = "k8s")]
 pub mod egress;
 #[cfg(feature = "k8s")]
 pub mod workspace;
+
+#[cfg(feature = "k8s")]
+pub use definitions::definitions;
 
 /// API group of all objects of ws.
 pub const GROUP: &str = "ws.dev";

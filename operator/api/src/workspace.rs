@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
     group = "ws.dev",
     version = "v1alpha1",
     kind = "Workspace",
+    doc = "One session in a pod that reaches only what its class allows, and that ends when the session does.",
     namespaced,
     shortname = "wsp",
     category = "ws",
@@ -45,12 +46,15 @@ pub struct WorkspaceSpec {
     pub ssh_public_keys: Vec<String>,
     /// Names of the class's egress rules to use. Left out: all of them. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 52)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub egress: Option<Vec<String>>,
     /// Time from its creation to its end. Left out: the class's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("a lifetime is at least 1m"))]
     pub lifetime: Option<Duration>,
 }
@@ -162,8 +166,10 @@ pub mod condition {
 }
 
 impl Workspace {
-    /// Name of the Secret with the workspace's host key.
-    pub fn host_key_secret(name: &str) -> String {
-        format!("{name}-host-key")
+    /// Name of the Secret with the host key of the workspace with this name and UID.
+    ///
+    /// With the UID in it, the Secret of a former workspace of the same name, still about to go, is never taken for this one's.
+    pub fn host_key_secret(name: &str, uid: &str) -> String {
+        format!("{name}-host-key-{uid}")
     }
 }
