@@ -87,7 +87,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn client(args: &Args) -> anyhow::Result<Client> {
     let kubeconfig = Kubeconfig::read_from(&args.kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // A watch that waits silently for its next try would count as live.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 

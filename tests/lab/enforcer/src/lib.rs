@@ -7,7 +7,8 @@
 //! An address belongs to one port of the bridge and one hardware address, for IPv4 and ARP; nothing else enters
 //! from a pod's port. Not covered: what a pod with `NET_RAW` learns by listening to frames that the bridge floods,
 //! or by making the bridge forget where others are with frames to link-local groups (from which the bridge
-//! learns before any hook). Nothing that policies deny is *sent* that way.
+//! learns before any hook). Nothing that policies deny is *sent* that way. An ICMP error about a connection passes
+//! whenever conntrack knows the connection, even one that a later policy has cut.
 //!
 //! A slow mode makes the kind of cluster that `ws` must notice: pods have free traffic first, policies later.
 

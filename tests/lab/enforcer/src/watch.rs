@@ -103,3 +103,62 @@ async fn follow<K>(
         sleep(RETRY).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use k8s_openapi::api::networking::v1::NetworkPolicy;
+    use kube::{Client, client::Body};
+    use serde_json::json;
+    use tokio::time::timeout;
+    use tower_test::mock::{self, Handle};
+
+    use super::*;
+
+    type ApiServer = Handle<Request<Body>, Response<Body>>;
+
+    const LIST: &str = r#"{"kind": "NetworkPolicyList", "apiVersion": "networking.k8s.io/v1",
+        "metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"namespace": "ns", "name": "p"}}]}"#;
+
+    /// Answers the next request, which must be a watch or a list.
+    async fn answer(api_server: &mut ApiServer, watch: bool, body: String) {
+        let (request, response) = api_server.next_request().await.unwrap();
+        assert_eq!(
+            request.uri().query().unwrap_or_default().contains("watch=true"),
+            watch,
+            "{}",
+            request.uri()
+        );
+        response.send_response(Response::new(Body::from(body.into_bytes())));
+    }
+
+    async fn until_live(watch: &Watch<NetworkPolicy>, changed: &Notify, live: bool) {
+        let reached = async {
+            while watch.is_live() != live {
+                changed.notified().await;
+            }
+        };
+        timeout(Duration::from_secs(5), reached).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_an_error_only_a_new_list_makes_a_watch_live() {
+        let (service, mut api_server) = mock::pair();
+        let api: Api<NetworkPolicy> = Api::all(Client::new(service, "default"));
+        let (mut tasks, changed) = (JoinSet::new(), Arc::new(Notify::new()));
+        let watch = Watch::start(&mut tasks, api, watcher::Config::default(), Arc::clone(&changed));
+        assert!(!watch.is_live());
+
+        answer(&mut api_server, false, LIST.to_owned()).await;
+        until_live(&watch, &changed, true).await;
+        assert_eq!(watch.objects().len(), 1);
+
+        let error = json!({"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "etcd", "reason": ""}});
+        answer(&mut api_server, true, format!("{error}\n")).await;
+        until_live(&watch, &changed, false).await;
+        assert_eq!(watch.objects().len(), 1, "what is known stays");
+
+        answer(&mut api_server, false, LIST.to_owned()).await;
+        until_live(&watch, &changed, true).await;
+    }
+}
