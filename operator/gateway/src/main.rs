@@ -1,6 +1,10 @@
 //! Wires the gateway together, runs it until a signal, and ends it in order: requests, then their records.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -65,7 +69,7 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(bind: std::net::IpAddr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
+async fn listen(bind: IpAddr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(bind, port);
     let listener = TcpListener::bind(address)
         .await

@@ -1,8 +1,8 @@
 //! Writes what was decided about a workspace into its status: at most once a second each, and only what changed.
 //!
-//! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to the version
-//! of the object that the sums were made from; if another replica (or the operator) wrote in between, the API server refuses
-//! it and the sums are made again. A write whose answer is lost may be counted twice, never not at all.
+//! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to
+//! the version of the object that the sums were made from; if another replica (or the operator) wrote in between, the API
+//! server refuses it and the sums are made again. A write whose answer is lost may be counted twice, never not at all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
     time::{error::Elapsed, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, info_span, warn};
 use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
 
 mod account;
@@ -102,23 +102,22 @@ impl Reports {
             account.engage_writer()
         };
         if must_write {
-            self.writers.spawn(self.clone().write_until_done(session.clone()));
+            let identity = session.identity();
+            let span = info_span!("report", namespace = identity.namespace, workspace = %identity.workspace);
+            self.writers.spawn(self.clone().write_until_done(session.clone()).instrument(span));
         }
     }
 
     async fn write_until_done(self, session: Arc<Session>) {
-        let identity = session.identity();
         let mut pause = INTERVAL;
         loop {
             match self.write(&session).await {
                 Ok(()) => pause = INTERVAL,
                 // It keeps its writer, so that no other one starts for it.
-                Err(WriteError::Gone) => {
-                    return debug!(namespace = identity.namespace, workspace = %identity.workspace, "nothing to report to");
-                }
+                Err(gone @ WriteError::Gone) => return debug!("{gone}"),
                 Err(error) => {
-                    warn!(namespace = identity.namespace, workspace = %identity.workspace, error = &error as &dyn std::error::Error, "cannot write the status");
-                    if self.closing.is_cancelled() || !self.sessions.borrow().contains(identity) {
+                    warn!(error = &error as &dyn std::error::Error, "cannot write the status");
+                    if self.closing.is_cancelled() || !self.sessions.borrow().contains(session.identity()) {
                         return;
                     }
                     pause = (pause * 2).min(MAX_PAUSE);

@@ -34,7 +34,8 @@ pub enum Malformed {
 }
 
 impl Request {
-    /// Reads a request's head. As RFC 9112 §3.2.2 demands of a proxy, a target that names a host stands above the Host header.
+    /// Reads a request's head. As RFC 9112 §3.2.2 demands of a proxy, a target that names a host stands above the Host
+    /// header.
     pub fn read(head: &Parts) -> Result<Self, Malformed> {
         let (host, port) = target(&head.method, &head.uri, &head.headers)?;
         Ok(Self { method: head.method.clone(), host, port })
@@ -96,7 +97,8 @@ fn parse_port(digits: &str) -> Result<u16, Malformed> {
     digits.parse().ok().filter(|_| canonical).ok_or(Malformed::Port)
 }
 
-/// The host as the workspace wrote it, for the record of a request that could not be read: hostile, cut to [`MAX_NAME`] characters.
+/// The host as the workspace wrote it, for the record of a request that could not be read: hostile, cut to [`MAX_NAME`]
+/// characters.
 pub fn written_host(head: &Parts) -> String {
     let written = match head.uri.authority() {
         Some(authority) => Cow::Borrowed(authority.as_str()),

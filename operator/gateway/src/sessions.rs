@@ -30,7 +30,8 @@ struct Entry {
 }
 
 impl Sessions {
-    /// The session of the pod with this address; of several, which a cluster shows while it hands an address on, the youngest pod's.
+    /// The session of the pod with this address; of several, which a cluster shows while it hands an address on, the
+    /// youngest pod's.
     pub fn at(&self, address: IpAddr) -> Option<&Arc<Session>> {
         let sessions = self.by_address.get(&address.to_canonical())?;
         sessions.iter().max_by_key(|session| session.identity().age_order())

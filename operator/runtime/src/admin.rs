@@ -24,8 +24,8 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// Serves the endpoint on `listener` until `shutdown`.
 ///
-/// `/livez` says that the process can answer, `/readyz` that nothing blocks `readiness` (otherwise 503 and what does), `/metrics`
-/// what is in `registry`, as [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
+/// `/livez` says that the process can answer, `/readyz` that nothing blocks `readiness` (otherwise 503 and what does),
+/// `/metrics` what is in `registry`, as [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,

@@ -20,7 +20,8 @@ pub fn is_meant(head: &Parts) -> bool {
     head.method == Method::POST && head.uri.authority().is_none() && head.uri.path() == ISOLATED_PATH
 }
 
-/// Reads a statement and hands on its attempts. It does not wait until they are recorded: the agent serves its user meanwhile.
+/// Reads a statement and hands on its attempts. It does not wait until they are recorded: the agent serves its user
+/// meanwhile.
 pub async fn take<B>(body: B, record: impl FnOnce(u32)) -> Response<Full<Bytes>>
 where
     B: Body<Data = Bytes>,

@@ -41,7 +41,8 @@ impl Host {
         &self.text
     }
 
-    /// Whether some resolver takes it for an IP address, in whatever spelling: `127.1`, `0x7f.1` and `2130706433` are addresses.
+    /// Whether some resolver takes it for an IP address, in whatever spelling: `127.1`, `0x7f.1` and `2130706433` are
+    /// addresses.
     pub fn is_address(&self) -> bool {
         self.is_address
     }
