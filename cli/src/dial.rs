@@ -1,0 +1,197 @@
+//! From a workspace under watch to a connection that is logged in.
+//!
+//! It does not wait for the phase `Ready`: as soon as the status says where and who the agent is, it is called, again and
+//! again, until it answers. An agent answers once it has proven the isolation, so the handshake is the proof, and it comes
+//! before the status does.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use ws_api::workspace::{Phase, Workspace};
+
+use crate::{
+    carrier::{self, Method, Pod},
+    cluster::{Access, Cluster, Observed, Sight, failure, progress},
+    error::{Error, chain},
+    ssh::{ConnectError, Connection, Identity, Terms},
+    ui::Ui,
+};
+
+/// How long a workspace may take to start. What never heals is reported by the operator long before.
+const START_LIMIT: Duration = Duration::from_mins(15);
+/// How long the operator may take to say anything at all.
+const OPERATOR_LIMIT: Duration = Duration::from_secs(30);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// Between calls while the agent is about to answer.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// Between calls once it takes long, as when an image is pulled.
+const LONG_PAUSE: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(5);
+
+/// Failed calls to an agent that is ready after which the other way is tried too.
+const PATIENCE: u32 = 3;
+
+/// Connects to the workspace, waiting for it to start. Progress goes to `ui`, if there is one.
+pub async fn dial(
+    cluster: &Cluster,
+    observed: &Observed,
+    identity: &Identity,
+    ui: Option<&Ui>,
+) -> Result<Connection, Error> {
+    // Boxed, because it holds all of the handshake.
+    let call = Box::pin(async {
+        let mut sight = observed.subscribe();
+        let (workspace, terms) = addressable(&mut sight, identity, ui).await?;
+        Caller::new(cluster, &workspace, identity, terms).call(&mut sight).await
+    });
+    tokio::select! {
+        biased;
+        error = ended(observed.subscribe(), ui) => Err(error),
+        result = timeout(START_LIMIT, call) => result.unwrap_or_else(|_| Err(too_slow(&observed.latest().workspace))),
+    }
+}
+
+/// Waits until the workspace can no longer be connected to, telling how it gets on.
+async fn ended(mut sight: watch::Receiver<Sight>, ui: Option<&Ui>) -> Error {
+    loop {
+        let now = sight.borrow_and_update().clone();
+        if let Some(error) = hopeless(&now) {
+            return error;
+        }
+        if let Some(ui) = ui {
+            ui.progress(&progress(&now.workspace));
+        }
+        if sight.changed().await.is_err() {
+            return hopeless(&now).unwrap_or_else(|| Error::internal("the watch of the workspace ended"));
+        }
+    }
+}
+
+/// Why nobody will answer any more.
+pub fn hopeless(sight: &Sight) -> Option<Error> {
+    let name = sight.workspace.metadata.name.as_deref().unwrap_or_default();
+    if let Some(error) = failure(&sight.workspace) {
+        return Some(error);
+    }
+    if sight.gone || sight.workspace.metadata.deletion_timestamp.is_some() {
+        let error = Error::user(format!("workspace `{name}` was ended by someone or something else"));
+        return Some(error.hinted("it may have expired; `kubectl get events` may say more"));
+    }
+    sight.blind.clone()
+}
+
+/// Waits until the status says where and who the agent is.
+async fn addressable(
+    sight: &mut watch::Receiver<Sight>,
+    identity: &Identity,
+    ui: Option<&Ui>,
+) -> Result<(Workspace, Terms), Error> {
+    let claimed =
+        timeout(OPERATOR_LIMIT, sight.wait_for(|sight| sight.workspace.status.is_some())).await.is_ok();
+    if !claimed && let Some(ui) = ui {
+        ui.warn("no operator has taken the workspace yet: is ws-operator running? `kubectl get pods -A -l app.kubernetes.io/name=ws-operator`");
+    }
+    let found = sight.wait_for(|sight| terms(&sight.workspace, identity).is_some()).await;
+    let workspace = found.map_err(|_| Error::internal("the watch of the workspace ended"))?.workspace.clone();
+    let terms =
+        terms(&workspace, identity).ok_or_else(|| Error::internal("the status changed while it was read"))?;
+    Ok((workspace, terms))
+}
+
+fn terms(workspace: &Workspace, identity: &Identity) -> Option<Terms> {
+    let status = workspace.status.as_ref()?;
+    status.pod_name.as_ref()?;
+    Terms::read(status.ssh.as_ref()?, identity)
+}
+
+fn too_slow(workspace: &Workspace) -> Error {
+    let name = workspace.metadata.name.as_deref().unwrap_or_default();
+    Error::user(format!("workspace `{name}` did not start within {} minutes", START_LIMIT.as_secs() / 60))
+        .hinted(format!("`ws describe {name}` says how far it is: {}", progress(workspace)))
+}
+
+/// Calls one agent until it answers.
+struct Caller<'a> {
+    cluster: &'a Cluster,
+    pod: Pod,
+    identity: &'a Identity,
+    terms: Terms,
+    method: Method,
+    misses: u32,
+    refusal: Option<Error>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(cluster: &'a Cluster, workspace: &Workspace, identity: &'a Identity, terms: Terms) -> Self {
+        let name = workspace.status.as_ref().and_then(|status| status.pod_name.clone()).unwrap_or_default();
+        let pod = Pod { client: cluster.client(), namespace: cluster.namespace().to_owned(), name };
+        Self { cluster, pod, identity, terms, method: Method::PortForward, misses: 0, refusal: None }
+    }
+
+    async fn call(mut self, sight: &mut watch::Receiver<Sight>) -> Result<Connection, Error> {
+        let begin = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.once().await {
+                Ok(connection) => return Ok(connection),
+                Err(ConnectError::Final(error)) => return Err(error),
+                Err(ConnectError::Silent(why)) => {
+                    tracing::debug!(method = %self.method, %why, "the agent does not answer yet");
+                }
+            }
+            let ready = is_ready(&sight.borrow());
+            self.turn_if_useless(ready);
+            let longest = if ready || begin.elapsed() < LONG { SHORT_PAUSE } else { LONG_PAUSE };
+            pause = (pause * 2).min(longest);
+            // News may be that it is ready, which is worth a call at once; otherwise the watch has ended.
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = sight.wait_for(is_ready), if !ready => {}
+            }
+        }
+    }
+
+    async fn once(&mut self) -> Result<Connection, ConnectError> {
+        let stream = match carrier::open(&self.pod, self.method).await {
+            Ok(stream) => stream,
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                return Err(self.refused(kube::Error::Api(status)));
+            }
+            Err(error) => return Err(ConnectError::Silent(chain(&error))),
+        };
+        Connection::open(stream, self.identity, &self.terms).await
+    }
+
+    /// A way that the user may not take: final, unless the other one is left. What is reported is the first refusal,
+    /// because that permission is the smaller one.
+    fn refused(&mut self, error: kube::Error) -> ConnectError {
+        let access = Access::to("create", self.method.resource(), self.cluster.namespace());
+        let error = self.cluster.explain(&access, error);
+        if let Some(first) = self.refusal.take() {
+            return ConnectError::Final(first);
+        }
+        let why = error.message.clone();
+        self.refusal = Some(error);
+        self.method = self.method.other();
+        ConnectError::Silent(why)
+    }
+
+    /// An agent that is ready and does not answer may be in a sandbox that port-forward cannot reach.
+    fn turn_if_useless(&mut self, ready: bool) {
+        if !ready || self.refusal.is_some() {
+            return;
+        }
+        self.misses += 1;
+        if self.misses.is_multiple_of(PATIENCE) {
+            self.method = self.method.other();
+        }
+    }
+}
+
+fn is_ready(sight: &Sight) -> bool {
+    sight.workspace.status.as_ref().and_then(|status| status.phase) == Some(Phase::Ready)
+}

@@ -1,0 +1,138 @@
+//! Refusals and failures of a cluster, each told in one sentence with a next step; and what is left behind by them.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Answer, Api},
+    environment::{Environment, Outcome},
+};
+
+const COLLECTION: &str = "/apis/ws.dev/v1alpha1/namespaces/team/workspaces";
+const CREATE: &str = "POST /apis/ws.dev/v1alpha1/namespaces/team/workspaces";
+const READ: &str = "GET /apis/ws.dev/v1alpha1/namespaces/team/workspaces";
+const WATCH: &str = "GET /apis/ws.dev/v1alpha1/namespaces/team/workspaces?&watch=true";
+const DELETE: &str = "DELETE /apis/ws.dev/v1alpha1/namespaces/team/workspaces/fix";
+
+fn workspace(status: &Value) -> Value {
+    json!({
+        "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {"name": "fix", "namespace": "team", "uid": "0b9e2d4c", "resourceVersion": "7",
+            "creationTimestamp": "2026-11-20T10:00:00Z"},
+        "spec": {"sshPublicKeys": ["ssh-ed25519 AAAA"]}, "status": status,
+    })
+}
+
+fn failed(reason: &str, message: &str) -> Value {
+    workspace(&json!({
+        "phase": "Failed", "message": message,
+        "conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": message,
+            "lastTransitionTime": "2026-11-20T10:00:01Z"}],
+    }))
+}
+
+/// What `ws` does with a cluster that gives these answers.
+fn run(answers: Vec<Answer>, arguments: &[&str]) -> Outcome {
+    Environment::with_server(&Api::start(answers).url).run(arguments)
+}
+
+#[test]
+fn a_cluster_without_ws() {
+    assert_snapshot!("no-ws-ls", run(vec![], &["ls"]));
+    assert_snapshot!("no-ws-up", run(vec![], &["up"]));
+    assert_snapshot!("no-ws-attach", run(vec![], &["attach", "fix"]));
+}
+
+#[test]
+fn a_user_without_permission() {
+    let message = "workspaces.ws.dev is forbidden: User \"eve\" cannot create resource \"workspaces\" in API group \"ws.dev\" in the namespace \"team\"";
+    assert_snapshot!(run(vec![Answer::refusal(CREATE, 403, "Forbidden", message)], &["up"]));
+}
+
+#[test]
+fn credentials_that_are_not_accepted() {
+    assert_snapshot!(run(vec![Answer::refusal(READ, 401, "Unauthorized", "Unauthorized")], &["ls"]));
+}
+
+#[test]
+fn a_name_that_is_taken() {
+    let refusal = Answer::refusal(CREATE, 409, "AlreadyExists", "workspaces.ws.dev \"fix\" already exists");
+    assert_snapshot!(run(vec![refusal], &["up", "--name", "fix"]));
+}
+
+#[test]
+fn a_namespace_that_is_missing() {
+    let refusal = Answer::refusal(CREATE, 404, "NotFound", "namespaces \"team\" not found");
+    assert_snapshot!(run(vec![refusal], &["up"]));
+}
+
+#[test]
+fn a_workspace_that_is_missing() {
+    let refusal = Answer::refusal(READ, 404, "NotFound", "workspaces.ws.dev \"fix\" not found");
+    assert_snapshot!(run(vec![refusal], &["describe", "fix"]));
+}
+
+#[test]
+fn a_project_without_a_workspace() {
+    assert_snapshot!(run(vec![], &["attach"]));
+}
+
+#[test]
+fn a_workspace_that_fails_is_explained_and_destroyed() {
+    let failure = failed(
+        "ImageNotAllowed",
+        "class default does not allow the image evil:1; it allows ghcr.io/ws-dev/workspace:1",
+    );
+    let api = Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer {
+            request: WATCH,
+            code: 200,
+            body: vec![
+                json!({"type": "MODIFIED", "object": failure}),
+                json!({"type": "DELETED", "object": failure}),
+            ],
+        },
+        Answer::new(DELETE, 200, failure.clone()),
+    ]);
+    let environment = Environment::with_server(&api.url);
+    assert_snapshot!(environment.run(&["up", "--name", "fix", "--image", "evil:1"]));
+    let deletions =
+        api.requests().iter().filter(|request| **request == format!("DELETE {COLLECTION}/fix")).count();
+    assert_eq!(deletions, 1, "{:?}", api.requests());
+    let left: Vec<_> = environment.state().read_dir().unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn hostile_text_of_a_cluster_is_shown_escaped() {
+    let hostile = failed("Evil", "a\u{1b}]0;owned\u{7}\u{202e}b");
+    let answers = vec![Answer::new(
+        READ,
+        200,
+        json!({"kind": "WorkspaceList", "apiVersion": "ws.dev/v1alpha1",
+        "metadata": {}, "items": [hostile]}),
+    )];
+    let list = run(answers, &["ls", "--json"]);
+    assert!(!list.stdout.contains(['\u{1b}', '\u{202e}']), "{list}");
+    let parsed: Value = serde_json::from_str(&list.stdout).unwrap();
+    assert_eq!(parsed[0]["message"], "a\u{1b}]0;owned\u{7}\u{202e}b");
+    let description = run(vec![Answer::new(READ, 200, hostile)], &["describe", "fix"]);
+    assert!(!description.stdout.contains(['\u{1b}', '\u{202e}']), "{description}");
+    assert!(description.stdout.contains(r"a\x1b]0;owned\x07<U+202E>b"), "{description}");
+}
+
+#[test]
+fn down_needs_a_yes_for_all() {
+    let list = json!({"kind": "WorkspaceList", "apiVersion": "ws.dev/v1alpha1", "metadata": {},
+        "items": [workspace(&json!(null))]});
+    assert_snapshot!(run(vec![Answer::new(READ, 200, list)], &["down", "--all"]));
+}
+
+#[test]
+fn a_workspace_of_another_machine_is_not_destroyed_with_its_changes() {
+    let ready = workspace(&json!({"phase": "Ready"}));
+    let api = Api::start(vec![Answer::new(READ, 200, ready)]);
+    assert_snapshot!(Environment::with_server(&api.url).run(&["down", "fix"]));
+    assert!(!api.requests().iter().any(|request| request.starts_with("DELETE")), "{:?}", api.requests());
+}

@@ -1,0 +1,131 @@
+//! What needs no cluster, and what is said where none can be reached.
+
+use std::{fs, io::Read as _, net::TcpListener, process::Stdio};
+
+use insta::assert_snapshot;
+
+use crate::environment::Environment;
+
+#[test]
+fn help_of_every_command() {
+    let environment = Environment::new();
+    for command in
+        ["", "up", "run", "attach", "ls", "describe", "diff", "pull", "down", "completions", "version"]
+    {
+        let name = if command.is_empty() { "help" } else { command };
+        let arguments = [command, "--help"];
+        let outcome = environment.run(if command.is_empty() { &arguments[1..] } else { &arguments });
+        assert_snapshot!(format!("help-{name}"), outcome);
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line_exit_with_two() {
+    let environment = Environment::new();
+    let table: &[&[&str]] = &[
+        &[],
+        &["fly"],
+        &["up", "--lifetime", "1 day"],
+        &["up", "--name", "Not_a_name"],
+        &["run"],
+        &["down", "--all", "name"],
+        &["-q", "-v", "ls"],
+    ];
+    for arguments in table {
+        let outcome = environment.run(arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {outcome}");
+    }
+    assert_snapshot!(environment.run(&["up", "--lifetime", "1 day"]));
+}
+
+#[test]
+fn no_kubeconfig() {
+    let environment = Environment::new();
+    assert_snapshot!("no-kubeconfig", environment.run(&["ls"]));
+    assert_snapshot!("named-kubeconfig-missing", environment.run(&["ls", "--kubeconfig", "nowhere"]));
+}
+
+#[test]
+fn a_kubeconfig_that_is_none() {
+    let environment = Environment::new();
+    fs::write(environment.project().join("config"), "clusters: 7\n").unwrap();
+    let outcome = environment.run(&["ls", "--kubeconfig", "config"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.starts_with("error: the kubeconfig cannot be used: "), "{outcome}");
+}
+
+#[test]
+fn a_context_that_is_missing() {
+    let environment = Environment::with_server("http://127.0.0.1:1");
+    assert_snapshot!(environment.run(&["ls", "--context", "there"]));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached() {
+    // A port that was free a moment ago refuses connections.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let environment = Environment::with_server(&format!("http://127.0.0.1:{port}"));
+    assert_snapshot!(environment.run(&["ls"]));
+    assert_snapshot!("unreachable-up", environment.run(&["up", "--detach"]));
+}
+
+#[test]
+fn errors_are_json_if_json_is_asked_for() {
+    assert_snapshot!(Environment::new().run(&["ls", "--json"]));
+}
+
+#[test]
+fn a_home_folder_is_no_project() {
+    let environment = Environment::with_server("http://127.0.0.1:1");
+    let output = environment.command_in(&environment.home(), &["up"]).output().unwrap();
+    assert_snapshot!(environment.outcome(&output));
+}
+
+#[test]
+fn a_project_that_is_missing_or_a_file() {
+    let environment = Environment::with_server("http://127.0.0.1:1");
+    assert_snapshot!("project-missing", environment.run(&["up", "missing"]));
+    assert_snapshot!("project-file", environment.run(&["up", "file.txt"]));
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let environment = Environment::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let outcome = environment.run(&["completions", shell]);
+        assert!(outcome.code == Some(0) && outcome.stderr.is_empty(), "{outcome}");
+        assert!(outcome.stdout.contains("describe"), "{shell}");
+    }
+}
+
+#[test]
+fn the_version() {
+    let environment = Environment::new();
+    assert_eq!(
+        environment.run(&["version"]).stdout,
+        concat!("ws ", env!("CARGO_PKG_VERSION"), " (ws.dev/v1alpha1)\n")
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&environment.run(&["version", "--json"]).stdout).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let environment = Environment::new();
+    let mut command = environment.command_in(&environment.project(), &["completions", "bash"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Like `head -1`: the pipe is closed before everything is written.
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(141), ""));
+}
+
+#[test]
+fn no_colour_reaches_a_pipe_or_no_color() {
+    let environment = Environment::new();
+    let mut command = environment.command_in(&environment.project(), &["ls"]);
+    let outcome = environment.outcome(&command.env("NO_COLOR", "1").env("TERM", "xterm").output().unwrap());
+    assert!(!outcome.stderr.contains('\u{1b}') && !outcome.stdout.contains('\u{1b}'), "{outcome}");
+}
