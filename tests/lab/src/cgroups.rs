@@ -37,11 +37,15 @@ fn pids_below(folder: &Path) -> Vec<i32> {
 
 /// Removes the trees, which must have no processes. What cannot be removed stays, to be found by the next try.
 pub fn remove() {
-    trees().iter().for_each(|tree| remove_below(tree));
+    for tree in trees() {
+        remove_below(&tree);
+    }
 }
 
 fn remove_below(folder: &Path) {
-    children(folder).iter().for_each(|child| remove_below(child));
+    for child in children(folder) {
+        remove_below(&child);
+    }
     drop(fs::remove_dir(folder));
 }
 

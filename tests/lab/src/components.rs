@@ -260,7 +260,7 @@ pub mod tests {
 
     #[test]
     fn the_command_lines_of_a_lab() {
-        insta::assert_json_snapshot!(Components::new(&settings()));
+        insta::assert_yaml_snapshot!(Components::new(&settings()));
     }
 
     #[test]

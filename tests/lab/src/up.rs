@@ -3,15 +3,14 @@
 mod launcher;
 
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::build;
 use crate::certificates::Pki;
 use crate::cluster::Cluster;
-use crate::components::{self, Components, Settings, config};
+use crate::components::{self, Component, Components, Settings, config};
 use crate::containerd::Containerd;
 use crate::enforcement::Enforcement;
 use crate::lock::Lock;
@@ -21,9 +20,6 @@ use crate::progress::Progress;
 use crate::state::State;
 use crate::{cgroups, down, images, kubeconfig, network, packages, sysctls};
 use launcher::Launcher;
-
-/// How long any one component may take: far more than it needs on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 const ENFORCER_MANIFEST: &str = include_str!("../manifests/enforcer.yaml");
 const DNS_MANIFEST: &str = include_str!("../manifests/dns.yaml");
@@ -97,43 +93,40 @@ async fn start(
         proxy,
         enforcer,
     } = Components::new(settings);
-
-    launcher.start(&containerd)?;
-    launcher.start(&etcd)?;
-    launcher.start(&api_server)?;
-    for sink in &sinks {
-        launcher.start(sink)?;
+    for component in [&containerd, &etcd, &api_server].into_iter().chain(&sinks) {
+        launcher.start(component)?;
     }
     let runtime = Containerd::new(&settings.binaries);
-    launcher.until(&containerd, "containerd answers", PATIENCE, async || runtime.answers()).await?;
+    launcher.until(&containerd, "containerd answers", async || runtime.answers()).await?;
     images::load(&runtime, &settings.containerd, archives, progress)?;
     launcher.start(&kubelet)?;
 
     let cluster = Cluster::connect(&paths::kubeconfig()).await?;
-    launcher.until(&api_server, "the API server is ready", PATIENCE, async || cluster.serves().await).await?;
-    // Only now: before, their permissions are not there, and both would end.
-    launcher.start(&controller_manager)?;
-    launcher.start(&scheduler)?;
-    launcher.start(&proxy)?;
-    if let Some(enforcer) = &enforcer {
-        cluster.apply(ENFORCER_MANIFEST).await?;
-        launcher.start(enforcer)?;
+    launcher.until(&api_server, "the API server is ready", async || cluster.serves().await).await?;
+    // Only now: before, their permissions are not there, and the controller manager would end.
+    for component in [&controller_manager, &scheduler, &proxy] {
+        launcher.start(component)?;
     }
-    launcher.until(&kubelet, "the node is ready", PATIENCE, async || cluster.node_is_ready().await).await?;
+    if let Some(enforcer) = &enforcer {
+        enforce(enforcer, &mut launcher, &cluster).await?;
+    }
+    launcher.until(&kubelet, "the node is ready", async || cluster.node_is_ready().await).await?;
     sysctls::restore(&launcher.state().sysctls)?;
     launcher
-        .until(&controller_manager, "pods can be created", PATIENCE, async || {
-            cluster.has_default_account().await
-        })
+        .until(&controller_manager, "pods can be created", async || cluster.has_default_account().await)
         .await?;
-    if let Some(enforcer) = &enforcer {
-        let ready = components::enforcer_ready_file();
-        launcher.until(enforcer, "policies are enforced", PATIENCE, async || ready.exists()).await?;
-    }
     cluster.apply(DNS_MANIFEST).await?;
     launcher.finish()?;
     progress.note(&format!("up; KUBECONFIG={}", paths::kubeconfig().display()));
     Ok(())
+}
+
+/// Has policies in force before there is any pod.
+async fn enforce(enforcer: &Component, launcher: &mut Launcher, cluster: &Cluster) -> Result<()> {
+    cluster.apply(ENFORCER_MANIFEST).await?;
+    launcher.start(enforcer)?;
+    let ready = components::enforcer_ready_file();
+    launcher.until(enforcer, "policies are enforced", async || ready.exists()).await
 }
 
 /// Files and networks: everything that comes before the first process.
@@ -146,7 +139,7 @@ fn prepare(settings: &Settings, cache: &Cache, progress: &Progress) -> Result<La
         binaries: settings.binaries.folder().to_owned(),
         containerd: Some(settings.containerd.clone()),
         sysctls: sysctls::remember(),
-        created: OUTSIDE.iter().map(Into::into).filter(|path: &std::path::PathBuf| !path.exists()).collect(),
+        created: OUTSIDE.iter().map(PathBuf::from).filter(|path| !path.exists()).collect(),
         ..State::default()
     };
     let launcher = Launcher::begin(state, cache.logs(), *progress)?;

@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn every_file_is_what_the_component_reads() {
         let settings = settings();
-        insta::assert_json_snapshot!("kubelet", Kubelet::new(&settings));
-        insta::assert_json_snapshot!("kube_proxy", KubeProxy::new());
-        insta::assert_json_snapshot!("pod_network", PodNetwork::new());
+        insta::assert_yaml_snapshot!("kubelet", Kubelet::new(&settings));
+        insta::assert_yaml_snapshot!("kube_proxy", KubeProxy::new());
+        insta::assert_yaml_snapshot!("pod_network", PodNetwork::new());
         insta::assert_snapshot!("containerd", toml::to_string(&containerd::Config::new(&settings)).unwrap());
     }
 }

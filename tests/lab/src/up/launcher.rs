@@ -14,6 +14,8 @@ use crate::process;
 use crate::progress::Progress;
 use crate::state::State;
 
+/// How long any one component may take: far more than it needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Pause between two looks at something that is not ready yet.
 const POLL: Duration = Duration::from_millis(50);
 /// Lines of a component's log that an error shows.
@@ -56,15 +58,14 @@ impl Launcher {
     }
 
     /// Waits until `check` holds. `what` is the sentence for the progress line. Fails with the component's last log
-    /// lines when its process ends or `patience` does.
+    /// lines when its process ends or [`PATIENCE`] does.
     pub async fn until(
         &self,
         component: &Component,
         what: &str,
-        patience: Duration,
         mut check: impl AsyncFnMut() -> bool,
     ) -> Result<()> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + PATIENCE;
         let process = self.state.processes.get(component.name).context("a component that was not started")?;
         while !check().await {
             let name = component.name;
@@ -73,7 +74,7 @@ impl Launcher {
             }
             if Instant::now() > deadline {
                 bail!(
-                    "not after {patience:?}: {what}; last lines of {name}:\n{}",
+                    "not after {PATIENCE:?}: {what}; last lines of {name}:\n{}",
                     self.last_lines(component)
                 );
             }

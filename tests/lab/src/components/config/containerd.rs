@@ -48,12 +48,11 @@ struct PinnedImages {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "these are containerd's own fields")]
 struct Runtime {
-    enable_selinux: bool,
     disable_apparmor: bool,
     /// The lab works without the capability to lower `oom_score_adj`.
     restrict_oom_score_adj: bool,
-    tolerate_missing_hugetlb_controller: bool,
     disable_hugetlb_controller: bool,
     /// Pods' network namespaces go where the lab cleans up.
     netns_mounts_under_state_dir: bool,
@@ -115,10 +114,8 @@ impl Config {
                     pinned_images: PinnedImages { sandbox: PAUSE_IMAGE },
                 },
                 runtime: Runtime {
-                    enable_selinux: false,
                     disable_apparmor: true,
                     restrict_oom_score_adj: true,
-                    tolerate_missing_hugetlb_controller: true,
                     disable_hugetlb_controller: true,
                     netns_mounts_under_state_dir: true,
                     containerd: Handlers {
