@@ -49,7 +49,6 @@ pub fn ensure_own(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Re
     if !own.iter().all(|recipe| buildah.is_fresh(recipe).unwrap_or(false)) {
         packages::for_building(progress)?;
     }
-    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
     own.iter().map(|recipe| buildah.build(recipe, progress)).collect()
 }
 
@@ -61,7 +60,6 @@ pub fn ensure_agnhost(
     progress: &Progress,
 ) -> Result<Archive> {
     packages::for_building(progress)?;
-    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
     let recipe = Recipe {
         name: "agnhost",
         image: reference.to_owned(),
@@ -76,7 +74,6 @@ pub fn ensure_agnhost(
 /// Builds ws's own images and returns their archives.
 pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
     packages::for_building(progress)?;
-    let _lock = Lock::acquire(&cache.lock("images"), "build of images", progress)?;
     let binaries = build_servers(progress)?;
     let buildah = Buildah::new(cache);
     let base = base(cache, &buildah, progress)?;
@@ -139,6 +136,7 @@ fn target_folder() -> Result<PathBuf> {
 /// Debian's minimal system, once: it changes only when its archive is removed from the cache.
 fn base(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
     let tree = cache.images().join("base.tar");
+    let lock = Lock::acquire(&cache.lock("base"), "build of the base", progress)?;
     if !tree.is_file() {
         progress.note(&format!("making a base of Debian {SUITE}"));
         let partial = cache.images().join("base.partial.tar");
@@ -146,6 +144,7 @@ fn base(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive
         command::output(Command::new("mmdebstrap").args(["--variant=minbase", SUITE]).arg(&partial))?;
         fs::rename(partial, &tree).context("publishing the base")?;
     }
+    drop(lock);
     let recipe = Recipe {
         name: "base",
         image: BASE_IMAGE.to_owned(),

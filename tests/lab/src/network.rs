@@ -185,6 +185,8 @@ fn node_commands() -> String {
         let _ = writeln!(text, "address add {address}/32 dev metadata");
     }
     text.push_str("link set metadata up\n");
+    // The node's own connections to Services need any route before kube-proxy can redirect them; this one leads nowhere.
+    let _ = writeln!(text, "route add {} dev metadata src {NODE_ADDRESS}", service_network());
     for network in outer() {
         let Outer { namespace, link, node, peer, prefixes } = network;
         let [local, hop] = LINK_LOCAL;

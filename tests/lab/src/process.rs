@@ -137,9 +137,10 @@ mod tests {
 
     #[test]
     fn an_ended_process_is_waited_for() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::find(i32::try_from(child.id()).unwrap()).unwrap();
         kill(&[process], Duration::from_secs(5)).unwrap();
         assert!(!process.is_alive());
+        child.wait().unwrap();
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -141,8 +142,9 @@ fn a_lab_runs_pods_and_leaves_no_trace() {
     expect_success(&lab(&["down"]));
     let down = began.elapsed();
     machine.expect_no_trace();
-    println!("up {up:.1?}, down {down:.1?}, {memory} MiB");
-    assert!(up < Duration::from_secs(8) && down < Duration::from_secs(4) && memory <= 900);
+    let figures = format!("up {up:.1?}, down {down:.1?}, {memory} MiB");
+    assert!(up < Duration::from_secs(8) && down < Duration::from_secs(4) && memory <= 900, "{figures}");
+    writeln!(io::stderr(), "{figures}").unwrap();
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn every_address_behind_the_node_answers_and_writes_down_what_it_got() {
         let url = format!("http://{address}/{canary}");
         let curl = ["exec", "ws-node", "--", "curl", "--globoff", "--silent", "--max-time", "5", &url];
         assert_eq!(expect_success(&lab(&curl)), format!("ws-lab {place}\n"), "{address}");
-        let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = canary.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let log = fs::read_to_string(status()["sinks"].as_str().unwrap()).unwrap();
         assert!(log.lines().any(|line| line.contains(place) && line.contains(&hex)), "{address}");
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::Archive;
 use crate::command;
+use crate::lock::Lock;
 use crate::paths::Cache;
 use crate::progress::Progress;
 
@@ -31,12 +32,13 @@ pub struct Recipe {
 #[derive(Debug, Clone)]
 pub struct Buildah {
     folder: PathBuf,
+    lock: PathBuf,
 }
 
 impl Buildah {
     /// Works in the cache's folder for images.
     pub fn new(cache: &Cache) -> Self {
-        Self { folder: cache.images() }
+        Self { folder: cache.images(), lock: cache.lock("images") }
     }
 
     /// Whether the archive of `recipe` is there and made of the present inputs.
@@ -45,18 +47,22 @@ impl Buildah {
         Ok(self.archive(recipe).is_file() && made_of == inputs(recipe)?)
     }
 
-    /// The archive of `recipe`, built if it must be.
+    /// The archive of `recipe`, built if it must be. Waits for another build of images only in that case.
     pub fn build(&self, recipe: &Recipe, progress: &Progress) -> Result<Archive> {
-        let archive = self.archive(recipe);
+        let archive = Archive(self.archive(recipe));
+        if self.is_fresh(recipe)? {
+            return Ok(archive);
+        }
+        let _lock = Lock::acquire(&self.lock, "build of images", progress)?;
         if !self.is_fresh(recipe)? {
             progress.note(&format!("building image {}", recipe.image));
             let context = self.context(recipe)?;
             self.bud(recipe, &context)?;
-            self.push(&recipe.image, &archive)?;
+            self.push(&recipe.image, &archive.0)?;
             fs::remove_dir_all(&context).context("removing a build context")?;
             fs::write(self.inputs(recipe), inputs(recipe)?).context("remembering an image's inputs")?;
         }
-        Ok(Archive(archive))
+        Ok(archive)
     }
 
     fn archive(&self, recipe: &Recipe) -> PathBuf {
