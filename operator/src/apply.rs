@@ -40,7 +40,11 @@ pub trait Object:
 }
 
 impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
 {
 }
 
@@ -145,7 +149,9 @@ fn refusal(error: &kube::Error) -> Option<Cause> {
     if says("admission webhook") || says("ValidatingAdmissionPolicy") {
         return Some(Cause::new(
             Reason::AdmissionDenied,
-            format!("the cluster's admission refused the pod ({detail}); ask an admin whether the class fits the namespace"),
+            format!(
+                "the cluster's admission refused the pod ({detail}); ask an admin whether the class fits the namespace"
+            ),
         ));
     }
     // The operator's own permissions, and a namespace that is going away with everything in it.
@@ -165,7 +171,10 @@ fn refusal(error: &kube::Error) -> Option<Cause> {
         ));
     }
     (status.is_invalid() || status.code == 400).then(|| {
-        Cause::new(Reason::InvalidPod, format!("the class makes no valid pod ({detail}); ask an admin to correct it"))
+        Cause::new(
+            Reason::InvalidPod,
+            format!("the class makes no valid pod ({detail}); ask an admin to correct it"),
+        )
     })
 }
 
@@ -181,19 +190,53 @@ mod tests {
     #[test]
     fn a_refused_pod_says_who_refused_it() {
         for (code, reason, message, expected) in [
-            (403, "Forbidden", "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1", Some(Reason::QuotaExceeded)),
-            (403, "Forbidden", "pods \"x\" is forbidden: [maximum memory usage per Pod is 1Gi]", Some(Reason::AdmissionDenied)),
-            (403, "Forbidden", "pods \"x\" is forbidden: violates PodSecurity \"restricted\"", Some(Reason::AdmissionDenied)),
-            (403, "Forbidden", "pod rejected: RuntimeClass \"gvisor\" not found", Some(Reason::RuntimeClassNotFound)),
+            (
+                403,
+                "Forbidden",
+                "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1",
+                Some(Reason::QuotaExceeded),
+            ),
+            (
+                403,
+                "Forbidden",
+                "pods \"x\" is forbidden: [maximum memory usage per Pod is 1Gi]",
+                Some(Reason::AdmissionDenied),
+            ),
+            (
+                403,
+                "Forbidden",
+                "pods \"x\" is forbidden: violates PodSecurity \"restricted\"",
+                Some(Reason::AdmissionDenied),
+            ),
+            (
+                403,
+                "Forbidden",
+                "pod rejected: RuntimeClass \"gvisor\" not found",
+                Some(Reason::RuntimeClassNotFound),
+            ),
             (403, "Forbidden", "pods is forbidden: User \"u\" cannot create resource \"pods\"", None),
             (403, "Forbidden", "unable to create new content because it is being terminated", None),
             (400, "BadRequest", "admission webhook \"w\" denied the request", Some(Reason::AdmissionDenied)),
-            (422, "Invalid", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request", Some(Reason::AdmissionDenied)),
-            (422, "Invalid", "Pod \"x\" is invalid: spec.containers[0].resources.requests", Some(Reason::InvalidPod)),
+            (
+                422,
+                "Invalid",
+                "ValidatingAdmissionPolicy 'p' with binding 'b' denied request",
+                Some(Reason::AdmissionDenied),
+            ),
+            (
+                422,
+                "Invalid",
+                "Pod \"x\" is invalid: spec.containers[0].resources.requests",
+                Some(Reason::InvalidPod),
+            ),
             (404, "NotFound", "namespaces \"n\" not found", None),
             (500, "InternalError", "etcd", None),
         ] {
-            assert_eq!(refusal(&api_error(code, reason, message)).map(|cause| cause.reason), expected, "{message}");
+            assert_eq!(
+                refusal(&api_error(code, reason, message)).map(|cause| cause.reason),
+                expected,
+                "{message}"
+            );
         }
     }
 }

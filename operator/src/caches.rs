@@ -12,8 +12,9 @@ use k8s_openapi::api::{
 use kube::{
     Resource as _, ResourceExt as _,
     core::DeserializeGuard,
-    runtime::reflector::{ObjectRef, Store, store::WriterDropped},
+    runtime::reflector::{ObjectRef, Store},
 };
+use tokio::sync::watch::{self, error::RecvError};
 use ws_api::{
     class::WorkspaceClass,
     workspace::{Phase, Workspace},
@@ -43,20 +44,19 @@ pub struct Caches {
     pub cluster_dns: Store<Service>,
     pub nodes: Store<Node>,
     pub runtime_classes: Store<RuntimeClass>,
+    /// Number of stores that have seen everything once.
+    pub listed: watch::Receiver<usize>,
 }
+
+/// Number of stores in [`Caches`].
+pub const STORES: usize = 8;
 
 impl Caches {
     /// Waits until each store has seen everything once.
-    pub async fn ready(&self) -> Result<(), WriterDropped> {
-        let Self { workspaces, classes, pods, policies, gateway, cluster_dns, nodes, runtime_classes } = self;
-        workspaces.wait_until_ready().await?;
-        classes.wait_until_ready().await?;
-        pods.wait_until_ready().await?;
-        policies.wait_until_ready().await?;
-        gateway.wait_until_ready().await?;
-        cluster_dns.wait_until_ready().await?;
-        nodes.wait_until_ready().await?;
-        runtime_classes.wait_until_ready().await
+    ///
+    /// Not by the stores' own `wait_until_ready`: that wakes one of those who wait, and here each reconcile does.
+    pub async fn ready(&self) -> Result<(), RecvError> {
+        self.listed.clone().wait_for(|listed| *listed >= STORES).await.map(drop)
     }
 
     /// The pod with the workspace's name, whoever it belongs to.
@@ -67,7 +67,8 @@ impl Caches {
 
     /// All readable classes.
     pub fn classes(&self) -> Vec<Arc<WorkspaceClass>> {
-        let readable = |class: Arc<DeserializeGuard<WorkspaceClass>>| class.0.as_ref().ok().cloned().map(Arc::new);
+        let readable =
+            |class: Arc<DeserializeGuard<WorkspaceClass>>| class.0.as_ref().ok().cloned().map(Arc::new);
         self.classes.state().into_iter().filter_map(readable).collect()
     }
 
@@ -83,7 +84,10 @@ impl Caches {
 
     /// What every node that may get the workspace's pod can do.
     pub fn features(&self, workspace: &Validated) -> Features {
-        let class = workspace.runtime_class.as_deref().and_then(|name| self.runtime_classes.get(&ObjectRef::new(name)));
+        let class = workspace
+            .runtime_class
+            .as_deref()
+            .and_then(|name| self.runtime_classes.get(&ObjectRef::new(name)));
         let handler = class.as_ref().map_or("", |class| class.handler.as_str());
         let nodes = self.nodes.state();
         nodes::features(nodes.iter().map(AsRef::as_ref), handler, &workspace.scheduling)
@@ -116,10 +120,15 @@ impl Caches {
     pub fn workspaces_with_pods(&self, scope: &Scope) -> Vec<WorkspaceRef> {
         let has_pod = |guard: &DeserializeGuard<Workspace>| {
             guard.0.as_ref().is_ok_and(|workspace| {
-                may_be_of(guard, scope) && workspace.status.as_ref().is_some_and(|status| status.pod_uid.is_some())
+                may_be_of(guard, scope)
+                    && workspace.status.as_ref().is_some_and(|status| status.pod_uid.is_some())
             })
         };
-        self.workspaces.state_filter(has_pod).iter().map(|workspace| ObjectRef::from_obj(&**workspace)).collect()
+        self.workspaces
+            .state_filter(has_pod)
+            .iter()
+            .map(|workspace| ObjectRef::from_obj(&**workspace))
+            .collect()
     }
 
     /// The workspaces that have no pod yet and have not failed.
@@ -130,7 +139,11 @@ impl Caches {
                 status.is_none_or(|status| status.pod_uid.is_none() && status.phase != Some(Phase::Failed))
             })
         };
-        self.workspaces.state_filter(waits).iter().map(|workspace| ObjectRef::from_obj(&**workspace)).collect()
+        self.workspaces
+            .state_filter(waits)
+            .iter()
+            .map(|workspace| ObjectRef::from_obj(&**workspace))
+            .collect()
     }
 }
 
@@ -141,7 +154,8 @@ fn may_be_of(guard: &DeserializeGuard<Workspace>, scope: &Scope) -> bool {
     }
     let Ok(workspace) = &guard.0 else { return true };
     let status = workspace.status.as_ref();
-    let known = status.and_then(|status| status.class_name.as_deref()).or(workspace.spec.class_name.as_deref());
+    let known =
+        status.and_then(|status| status.class_name.as_deref()).or(workspace.spec.class_name.as_deref());
     match known {
         Some(class) => class == scope.class.as_ref(),
         None => status.is_none_or(|status| status.phase != Some(Phase::Failed)),
@@ -186,7 +200,8 @@ pub fn prune_policy(policy: &mut NetworkPolicy) {
 pub fn prune_node(node: &mut Node) {
     node.metadata.managed_fields = None;
     node.metadata.annotations = None;
-    node.spec = node.spec.take().map(|spec| NodeSpec { unschedulable: spec.unschedulable, ..NodeSpec::default() });
+    node.spec =
+        node.spec.take().map(|spec| NodeSpec { unschedulable: spec.unschedulable, ..NodeSpec::default() });
     node.status = node.status.take().map(|status| NodeStatus {
         node_info: status.node_info,
         runtime_handlers: status.runtime_handlers,
@@ -201,7 +216,10 @@ mod tests {
 
     #[test]
     fn a_workspace_of_an_unknown_class_may_need_any_policy() {
-        let scope = |namespace: &str, class: &str| Scope { namespace: namespace.into(), class: class.parse().unwrap() };
+        let scope = |namespace: &str, class: &str| Scope {
+            namespace: namespace.into(),
+            class: class.parse().unwrap(),
+        };
         let guarded = |class: Option<&str>, phase: Option<Phase>| {
             let mut workspace = workspace();
             workspace.spec.class_name = class.map(Into::into);

@@ -19,16 +19,14 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 use ws_api::{MANAGED_BY, MANAGED_BY_LABEL, class::WorkspaceClass, gateway, workspace::Workspace};
 
 use crate::{
     build::Installation,
-    caches::{
-        Caches, WorkspaceRef, prune_class, prune_node, prune_pod, prune_policy, prune_workspace,
-    },
+    caches::{Caches, WorkspaceRef, prune_class, prune_node, prune_pod, prune_policy, prune_workspace},
     error::chain,
     fresh::Fresh,
     metrics::Metrics,
@@ -59,7 +57,8 @@ pub struct Parts {
 pub async fn run(parts: Parts, shutdown: CancellationToken) {
     let Parts { client, installation, user_ca, metrics, identity } = parts;
     let namespace = installation.namespace.clone();
-    let (caches, writers) = stores();
+    let (seen, listed) = watch::channel(0);
+    let (caches, writers) = stores(listed);
     let (affected, breached) = mpsc::channel(AFFECTED);
     let keeper =
         Arc::new(Keeper::new(client.clone(), caches.clone(), namespace.clone(), metrics.clone(), affected));
@@ -77,23 +76,23 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
 
     let tasks = TaskTracker::new();
     let Writers { workspaces, pods, gateway, rest } = writers;
-    watch_the_rest(rest, &client, &keeper, &tasks, &shutdown);
+    watch_the_rest(rest, &client, &seen, &keeper, &tasks, &shutdown);
     tasks.spawn(keep(Arc::clone(&keeper), caches.clone(), shutdown.clone()));
     tasks.close();
 
     let gateways = Api::namespaced(client.clone(), &namespace);
-    let gateways = watch(gateways, named(gateway::NAME), gateway, |_: &mut Service| ()).touched_objects();
+    let gateways = fill(gateways, named(gateway::NAME), gateway, &seen, |_| ()).touched_objects();
     Controller::for_stream(
-        workspaces_watch(&client, workspaces, &context).applied_objects(),
+        workspaces_watch(&client, workspaces, &seen, &context).applied_objects(),
         caches.workspaces.clone(),
     )
-    .owns_stream(pods_watch(&client, pods, &keeper).touched_objects())
+    .owns_stream(pods_watch(&client, pods, &seen, &keeper).touched_objects())
     .watches_stream(gateways, move |_| caches.waiting_workspaces())
     .reconcile_on(stream::unfold(breached, |mut breached| async { Some((breached.recv().await?, breached)) }))
     .with_config(Config::default().concurrency(CONCURRENCY))
     .graceful_shutdown_on(shutdown.clone().cancelled_owned())
     .run(reconcile, error_policy, context)
-    .for_each(|outcome| std::future::ready(log(outcome)))
+    .for_each(async |outcome| log(outcome))
     .await;
     shutdown.cancel();
     tasks.wait().await;
@@ -116,7 +115,7 @@ struct Rest {
     runtime_classes: Writer<RuntimeClass>,
 }
 
-fn stores() -> (Caches, Writers) {
+fn stores(listed: watch::Receiver<usize>) -> (Caches, Writers) {
     let (workspaces_reader, workspaces) = reflector::store();
     let (classes_reader, classes) = reflector::store();
     let (pods_reader, pods) = reflector::store();
@@ -134,22 +133,31 @@ fn stores() -> (Caches, Writers) {
         cluster_dns: cluster_dns_reader,
         nodes: nodes_reader,
         runtime_classes: runtime_classes_reader,
+        listed,
     };
     let rest = Rest { classes, policies, cluster_dns, nodes, runtime_classes };
     (caches, Writers { workspaces, pods, gateway, rest })
 }
 
-/// A watch that fills a store and starts again for ever, later and later.
-fn watch<K>(
+/// A watch that fills a store and starts again for ever, later and later. Counts itself in `seen` after its first list.
+fn fill<K>(
     api: Api<K>,
     config: watcher::Config,
     writer: Writer<K>,
+    seen: &watch::Sender<usize>,
     prune: impl FnMut(&mut K) + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, config).default_backoff().modify(prune).reflect(writer)
+    let mut first = Some(seen.clone());
+    watcher(api, config).default_backoff().modify(prune).reflect(writer).inspect_ok(move |event| {
+        if let watcher::Event::InitDone = event
+            && let Some(seen) = first.take()
+        {
+            seen.send_modify(|listed| *listed += 1);
+        }
+    })
 }
 
 fn named(name: &str) -> watcher::Config {
@@ -159,10 +167,11 @@ fn named(name: &str) -> watcher::Config {
 fn workspaces_watch(
     client: &Client,
     writer: Writer<DeserializeGuard<Workspace>>,
+    seen: &watch::Sender<usize>,
     context: &Arc<Context>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<Workspace>>>> + Send + 'static {
     let context = Arc::clone(context);
-    let watch = watch(Api::all(client.clone()), watcher::Config::default(), writer, prune_workspace);
+    let watch = fill(Api::all(client.clone()), watcher::Config::default(), writer, seen, prune_workspace);
     watch.inspect_ok(move |event| match event {
         watcher::Event::Delete(workspace) => {
             context.fresh.forget(&workspace.uid().unwrap_or_default());
@@ -176,11 +185,12 @@ fn workspaces_watch(
 fn pods_watch(
     client: &Client,
     writer: Writer<Pod>,
+    seen: &watch::Sender<usize>,
     keeper: &Arc<Keeper>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<Pod>>> + Send + 'static {
     let keeper = Arc::clone(keeper);
     let config = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-    let watch = watch(Api::all(client.clone()), config, writer, prune_pod);
+    let watch = fill(Api::all(client.clone()), config, writer, seen, prune_pod);
     watch.inspect_ok(move |event| match event {
         watcher::Event::Apply(pod) | watcher::Event::Delete(pod) => keeper.mark(Scope::of(pod)),
         watcher::Event::InitDone => keeper.policies_listed(),
@@ -191,6 +201,7 @@ fn pods_watch(
 fn watch_the_rest(
     writers: Rest,
     client: &Client,
+    seen: &watch::Sender<usize>,
     keeper: &Arc<Keeper>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
@@ -199,16 +210,21 @@ fn watch_the_rest(
     let all = watcher::Config::default;
     let dns = Api::namespaced(client.clone(), DNS_NAMESPACE);
     let keeper = Arc::clone(keeper);
-    let policies = watch(Api::all(client.clone()), all(), policies, prune_policy).inspect_ok(move |event| match event {
-        watcher::Event::Apply(policy) | watcher::Event::Delete(policy) => keeper.policy_touched(policy),
-        watcher::Event::InitDone => keeper.policies_listed(),
-        watcher::Event::Init | watcher::Event::InitApply(_) => {}
-    });
+    let policies =
+        fill(Api::all(client.clone()), all(), policies, seen, prune_policy).inspect_ok(move |event| {
+            match event {
+                watcher::Event::Apply(policy) | watcher::Event::Delete(policy) => {
+                    keeper.policy_touched(policy);
+                }
+                watcher::Event::InitDone => keeper.policies_listed(),
+                watcher::Event::Init | watcher::Event::InitApply(_) => {}
+            }
+        });
     tasks.spawn(drive(policies, shutdown.clone()));
-    tasks.spawn(drive(watch(Api::all(client.clone()), all(), classes, prune_class), shutdown.clone()));
-    tasks.spawn(drive(watch(dns, named(DNS_SERVICE), cluster_dns, |_: &mut Service| ()), shutdown.clone()));
-    tasks.spawn(drive(watch(Api::all(client.clone()), all(), nodes, prune_node), shutdown.clone()));
-    let runtime_classes = watch(Api::all(client.clone()), all(), runtime_classes, |_: &mut RuntimeClass| ());
+    tasks.spawn(drive(fill(Api::all(client.clone()), all(), classes, seen, prune_class), shutdown.clone()));
+    tasks.spawn(drive(fill(dns, named(DNS_SERVICE), cluster_dns, seen, |_| ()), shutdown.clone()));
+    tasks.spawn(drive(fill(Api::all(client.clone()), all(), nodes, seen, prune_node), shutdown.clone()));
+    let runtime_classes = fill(Api::all(client.clone()), all(), runtime_classes, seen, |_| ());
     tasks.spawn(drive(runtime_classes, shutdown.clone()));
 }
 
@@ -243,10 +259,8 @@ fn log(
 ) {
     match outcome {
         Ok((workspace, action)) => debug!(%workspace, ?action, "reconciled"),
-        // Deleted since it was queued.
-        Err(controller::Error::ObjectNotFound(_)) => {}
-        // Told by the error policy.
-        Err(controller::Error::ReconcilerFailed(..)) => {}
+        // Deleted since it was queued, or told by the error policy.
+        Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(error) => warn!(error = %chain(&error), "a trigger broke off"),
     }
 }

@@ -76,7 +76,8 @@ mod tests {
         stored
     }
 
-    const RUNNING: &str = "{phase: Running, containerStatuses: [{name: workspace, image: i, imageID: '', ready: true,
+    const RUNNING: &str =
+        "{phase: Running, containerStatuses: [{name: workspace, image: i, imageID: '', ready: true,
         restartCount: 0, state: {running: {startedAt: '2026-11-20T10:00:01Z'}}}]}";
 
     #[test]

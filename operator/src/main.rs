@@ -77,9 +77,9 @@ async fn run(args: Run) -> anyhow::Result<()> {
         no_leader_election,
     } = args;
     ensure!(!isolation_deadline.is_negative(), "an isolation deadline cannot be negative");
-    let api_server = api_server.or_else(service_of_the_api_server).context(
-        "where pods would find the API server is not known here; say it with --api-server",
-    )?;
+    let api_server = api_server
+        .or_else(service_of_the_api_server)
+        .context("where pods would find the API server is not known here; say it with --api-server")?;
     let identity = identity.unwrap_or_else(host_name);
     let shutdown = ws_runtime::shutdown_signal().context("could not wait for signals")?;
 
@@ -89,7 +89,9 @@ async fn run(args: Run) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut registry);
     let readiness = Readiness::default();
     let starting = readiness.block("the API server");
-    let listener = TcpListener::bind(admin_address).await.with_context(|| format!("could not listen on {admin_address}"))?;
+    let listener = TcpListener::bind(admin_address)
+        .await
+        .with_context(|| format!("could not listen on {admin_address}"))?;
     let admin = tokio::spawn(admin::serve(listener, readiness, registry, shutdown.clone()));
 
     let user_ca = tokio::select! {

@@ -68,7 +68,12 @@ impl Metrics {
         };
         let Self { reconciles, reconcile_seconds, start_seconds, failures, policies } = &metrics;
         registry.register("reconciles", "Reconciles of workspaces", reconciles.clone());
-        registry.register_with_unit("reconcile", "Time of a reconcile", Unit::Seconds, reconcile_seconds.clone());
+        registry.register_with_unit(
+            "reconcile",
+            "Time of a reconcile",
+            Unit::Seconds,
+            reconcile_seconds.clone(),
+        );
         registry.register_with_unit(
             "start",
             "Time from a workspace's creation to its being ready",
@@ -76,7 +81,11 @@ impl Metrics {
             start_seconds.clone(),
         );
         registry.register("failures", "Workspaces that failed", failures.clone());
-        registry.register("policy_faults", "Network policies that were not right while pods needed them", policies.clone());
+        registry.register(
+            "policy_faults",
+            "Network policies that were not right while pods needed them",
+            policies.clone(),
+        );
         metrics
     }
 

@@ -34,7 +34,8 @@ pub fn features<'a>(
 
 fn is_candidate(node: &Node, scheduling: &Scheduling) -> bool {
     let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default();
-    !unschedulable && scheduling.node_selector.iter().all(|(label, value)| node.labels().get(label) == Some(value))
+    !unschedulable
+        && scheduling.node_selector.iter().all(|(label, value)| node.labels().get(label) == Some(value))
 }
 
 fn has_user_namespaces(node: &Node, handler: &str) -> bool {
@@ -43,7 +44,9 @@ fn has_user_namespaces(node: &Node, handler: &str) -> bool {
         .into_iter()
         .flatten()
         .filter(|candidate| candidate.name.as_deref().unwrap_or_default() == handler)
-        .any(|handler| handler.features.as_ref().is_some_and(|features| features.user_namespaces == Some(true)))
+        .any(|handler| {
+            handler.features.as_ref().is_some_and(|features| features.user_namespaces == Some(true))
+        })
 }
 
 /// Major and minor version of the kubelet.
@@ -66,7 +69,8 @@ mod tests {
         ))
     }
 
-    const BOTH: &str = "[{features: {userNamespaces: true}}, {name: gvisor, features: {userNamespaces: false}}]";
+    const BOTH: &str =
+        "[{features: {userNamespaces: true}}, {name: gvisor, features: {userNamespaces: false}}]";
 
     fn table(nodes: &[Node], handler: &str, selector: &[(&str, &str)]) -> (bool, bool) {
         let node_selector = selector.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

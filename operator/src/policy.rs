@@ -46,7 +46,9 @@ pub enum Finding {
     /// Not there, or not as it must be.
     Wrong,
     /// A policy of this name, not ours, lets the pods out as well. Not ours to repair.
-    Widened { by: String },
+    Widened {
+        by: String,
+    },
 }
 
 /// Judges all policies of the scope's namespace. `removed` is the UID of a policy that is known to be gone.
@@ -56,7 +58,8 @@ pub fn judge(
     policies: &[Arc<NetworkPolicy>],
     removed: Option<&str>,
 ) -> Finding {
-    let there = policies.iter().filter(|policy| removed.is_none() || policy.metadata.uid.as_deref() != removed);
+    let there =
+        policies.iter().filter(|policy| removed.is_none() || policy.metadata.uid.as_deref() != removed);
     let (own, foreign): (Vec<_>, Vec<_>) = there
         .filter(|policy| policy.metadata.namespace.as_deref() == Some(&scope.namespace))
         .partition(|policy| scope.is_policy(policy));

@@ -73,9 +73,9 @@ reasons! {
         InvalidKey,
         /// A pod that is not ours has the workspace's name.
         NameTaken,
-        /// A ResourceQuota of the namespace is used up. Nobody tells when it no longer is, and somebody waits.
+        /// A quota of the namespace is used up. Nobody tells when it no longer is, and somebody waits.
         QuotaExceeded,
-        /// Pod Security, a LimitRange or a webhook refused the pod.
+        /// Pod Security, a limit range or a webhook refused the pod.
         AdmissionDenied,
         /// The API server holds the pod for malformed, as a class can make it with its resources.
         InvalidPod,

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::Pod,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     core::{DeserializeGuard, error_boundary::InvalidObject},
@@ -53,14 +56,12 @@ pub struct Context {
 
 /// Reconciles one workspace, readable or not.
 #[instrument(skip_all, fields(namespace = object.namespace(), workspace = object.name_any()))]
-pub async fn reconcile(
-    object: Arc<DeserializeGuard<Workspace>>,
-    ctx: Arc<Context>,
-) -> Result<Action, Error> {
+pub async fn reconcile(object: Arc<DeserializeGuard<Workspace>>, ctx: Arc<Context>) -> Result<Action, Error> {
     ctx.caches.ready().await.map_err(|_| Error::WatchEnded)?;
     let started = Instant::now();
     let result = match &object.0 {
-        Ok(workspace) => look(&ctx.fresh.newest(workspace), &ctx, Timestamp::now()).await,
+        // On the heap: what is built on the way is large, and hundreds of these run at a time.
+        Ok(workspace) => Box::pin(look(&ctx.fresh.newest(workspace), &ctx, Timestamp::now())).await,
         Err(invalid) => refuse_unreadable(invalid, &ctx).await,
     };
     let outcome = if result.is_ok() { ReconcileOutcome::Done } else { ReconcileOutcome::Failed };
@@ -78,18 +79,24 @@ async fn look(workspace: &Workspace, ctx: &Context, now: Timestamp) -> Result<Ac
     let pod = ctx.caches.pod(workspace);
     let breach = scope(workspace).and_then(|scope| ctx.keeper.breach(&scope));
     match step(workspace, pod.as_deref(), breach.as_ref(), now) {
-        Step::LookForPod { uid } => look_for_pod(workspace, &uid, ctx, now).await,
+        Step::LookForPod { uid } => Box::pin(look_for_pod(workspace, &uid, ctx, now)).await,
         decided => act(decided, workspace, pod.as_deref(), ctx, now).await,
     }
 }
 
 /// Decides once more, over the pod as the API server has it.
-async fn look_for_pod(workspace: &Workspace, uid: &str, ctx: &Context, now: Timestamp) -> Result<Action, Error> {
+async fn look_for_pod(
+    workspace: &Workspace,
+    uid: &str,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Action, Error> {
     let pod = live_pod(workspace, ctx).await?.filter(|pod| pod.uid().as_deref() == Some(uid));
     let decided = match step(workspace, pod.as_ref(), None, now) {
-        Step::LookForPod { .. } => {
-            Step::Fail(Cause::new(Reason::PodLost, "its pod is gone, and it was not ws that deleted it; start a new workspace"))
-        }
+        Step::LookForPod { .. } => Step::Fail(Cause::new(
+            Reason::PodLost,
+            "its pod is gone, and it was not ws that deleted it; start a new workspace",
+        )),
         decided => decided,
     };
     act(decided, workspace, pod.as_ref(), ctx, now).await
@@ -137,7 +144,9 @@ async fn observe(
         Report::Now(status) => {
             report(workspace, &status, ctx).await?;
             let phase = |status: Option<&WorkspaceStatus>| status.and_then(|status| status.phase);
-            if phase(Some(&status)) == Some(Phase::Ready) && phase(workspace.status.as_ref()) != Some(Phase::Ready) {
+            if phase(Some(&status)) == Some(Phase::Ready)
+                && phase(workspace.status.as_ref()) != Some(Phase::Ready)
+            {
                 let after = now.duration_since(created(workspace)).unsigned_abs();
                 info!(after_ms = after.as_millis(), "the workspace is ready");
                 ctx.metrics.ready(after);
@@ -191,7 +200,8 @@ async fn refuse_unreadable(invalid: &InvalidObject, ctx: &Context) -> Result<Act
             "the stored object does not fit this operator's schema ({}); update ws, or create the workspace anew",
             printable(&invalid.error)
         );
-        let status = status::failed(&workspace, &Cause::new(Reason::Unreadable, message), created(&workspace));
+        let status =
+            status::failed(&workspace, &Cause::new(Reason::Unreadable, message), created(&workspace));
         apply::report(&ctx.client, &workspace, &status).await?;
     }
     Ok(Action::await_change())
@@ -201,9 +211,10 @@ async fn report(workspace: &Workspace, status: &WorkspaceStatus, ctx: &Context) 
     if status::owned(workspace) == *status {
         return Ok(());
     }
-    match apply::report(&ctx.client, workspace, status).await? {
-        Some(written) => ctx.fresh.wrote(written),
-        None => debug!("the workspace is gone"),
+    if let Some(written) = apply::report(&ctx.client, workspace, status).await? {
+        ctx.fresh.wrote(written);
+    } else {
+        debug!("the workspace is gone");
     }
     Ok(())
 }
@@ -235,7 +246,9 @@ fn owns(workspace: &Workspace, pod: &Pod) -> bool {
 }
 
 fn at_expiry(workspace: &Workspace, now: Timestamp) -> Action {
-    Action::requeue(status::expires_at(workspace).duration_since(now).max(Default::default()).unsigned_abs())
+    Action::requeue(
+        status::expires_at(workspace).duration_since(now).max(SignedDuration::ZERO).unsigned_abs(),
+    )
 }
 
 /// The scope of a workspace that has been given a class.

@@ -55,7 +55,12 @@ pub fn expires_at(workspace: &Workspace) -> Timestamp {
 }
 
 /// There is no pod yet: it waits.
-pub fn pending(workspace: &Workspace, cause: &Cause, expires_at: Timestamp, now: Timestamp) -> WorkspaceStatus {
+pub fn pending(
+    workspace: &Workspace,
+    cause: &Cause,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> WorkspaceStatus {
     let mut status = owned(workspace);
     status.expires_at = Some(Time(expires_at));
     tell(&mut status, Phase::Pending, cause, now);
@@ -78,7 +83,12 @@ pub fn starting(workspace: &Workspace, made: Made, now: Timestamp) -> WorkspaceS
 }
 
 /// The pod lives, or may yet.
-pub fn observed(workspace: &Workspace, state: &PodState, scheduled: Option<Timestamp>, now: Timestamp) -> Report {
+pub fn observed(
+    workspace: &Workspace,
+    state: &PodState,
+    scheduled: Option<Timestamp>,
+    now: Timestamp,
+) -> Report {
     let stored = owned(workspace);
     let mut status = stored.clone();
     let timings = status.timings.get_or_insert_default();
@@ -90,11 +100,20 @@ pub fn observed(workspace: &Workspace, state: &PodState, scheduled: Option<Times
         }
         PodState::Running(since) => {
             timings.started = timings.started.clone().or(Some(MicroTime(*since)));
-            set(&mut status, condition::POD_RUNNING, true, &Cause::new(Reason::Serving, "the container runs"), now);
+            set(
+                &mut status,
+                condition::POD_RUNNING,
+                true,
+                &Cause::new(Reason::Serving, "the container runs"),
+                now,
+            );
             if is_isolated(workspace) {
                 Cause::new(Reason::Serving, "it takes sessions")
             } else {
-                Cause::new(Reason::ProvingIsolation, "the pod runs and proves that it reaches nothing but the gateway")
+                Cause::new(
+                    Reason::ProvingIsolation,
+                    "the pod runs and proves that it reaches nothing but the gateway",
+                )
             }
         }
     };
@@ -140,7 +159,9 @@ pub fn owned(workspace: &Workspace) -> WorkspaceStatus {
 
 fn is_isolated(workspace: &Workspace) -> bool {
     let conditions = workspace.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == condition::EGRESS_ENFORCED && condition.status == "True")
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == condition::EGRESS_ENFORCED && condition.status == "True")
 }
 
 fn due(

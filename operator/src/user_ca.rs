@@ -43,7 +43,9 @@ impl UserCa {
     /// Reads the CA from its Secret; makes both if there is none.
     pub async fn load_or_create(client: &Client, namespace: &str) -> anyhow::Result<Self> {
         let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-        let read = async || secrets.get_opt(SECRET).await.with_context(|| format!("could not read Secret `{SECRET}`"));
+        let read = async || {
+            secrets.get_opt(SECRET).await.with_context(|| format!("could not read Secret `{SECRET}`"))
+        };
         if let Some(secret) = read().await? {
             return Self::read(&secret);
         }
@@ -64,13 +66,17 @@ impl UserCa {
     fn read(secret: &Secret) -> anyhow::Result<Self> {
         let data = secret.data.as_ref().and_then(|data| data.get(SECRET_KEY));
         let ByteString(key) = data.with_context(|| format!("Secret `{SECRET}` has no key `{SECRET_KEY}`"))?;
-        let key = PrivateKey::from_openssh(key)
-            .with_context(|| format!("`{SECRET_KEY}` of Secret `{SECRET}` is no private key in OpenSSH's format"))?;
+        let key = PrivateKey::from_openssh(key).with_context(|| {
+            format!("`{SECRET_KEY}` of Secret `{SECRET}` is no private key in OpenSSH's format")
+        })?;
         Self::new(key)
     }
 
     pub fn new(key: PrivateKey) -> anyhow::Result<Self> {
-        ensure!(key.algorithm() == Algorithm::Ed25519, "the CA's key is not an Ed25519 key; host keys derive from it");
+        ensure!(
+            key.algorithm() == Algorithm::Ed25519,
+            "the CA's key is not an Ed25519 key; host keys derive from it"
+        );
         Ok(Self(key))
     }
 
@@ -83,10 +89,7 @@ impl UserCa {
     pub fn host_key(&self, workspace_uid: &str) -> Result<HostKey, KeyError> {
         let key = ws_ssh::host_key::derive(&self.0, workspace_uid)?;
         let private = key.to_openssh(LineEnding::LF)?;
-        Ok(HostKey {
-            private: SecretString::from(private.as_str()),
-            public: key.public_key().to_openssh()?,
-        })
+        Ok(HostKey { private: SecretString::from(private.as_str()), public: key.public_key().to_openssh()? })
     }
 
     /// A certificate for each of the workspace's keys, in their order, good for this pod until the workspace expires.
@@ -111,7 +114,8 @@ fn end(expires_at: Timestamp) -> SystemTime {
 }
 
 fn new_secret() -> anyhow::Result<Secret> {
-    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).context("could not make an Ed25519 key")?;
+    let key =
+        PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).context("could not make an Ed25519 key")?;
     let text = key.to_openssh(LineEnding::LF).context("could not write the new key")?;
     Ok(Secret {
         metadata: ObjectMeta {

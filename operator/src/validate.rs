@@ -63,7 +63,9 @@ pub enum Invalid {
     UnknownEgressRule { class: String, rule: String, rules: Vec<String> },
     #[error("a lifetime of {} is longer than the {} that class `{class}` allows; ask for less", hours(*.asked), hours(*.max))]
     LifetimeTooLong { class: String, asked: Duration, max: Duration },
-    #[error("SSH key number {0} is no Ed25519 key in OpenSSH's format; make one with `ssh-keygen -t ed25519`")]
+    #[error(
+        "SSH key number {0} is no Ed25519 key in OpenSSH's format; make one with `ssh-keygen -t ed25519`"
+    )]
     Key(usize),
 }
 

@@ -131,7 +131,7 @@ fn lab_command(arguments: &[&str]) -> Result<Command> {
 }
 
 /// A program in the folder that cargo builds into, which is the one above this test's own.
-fn built(name: &str) -> Result<PathBuf> {
+pub fn built(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let mut folders = own.ancestors().skip(1);
     let program = folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()));

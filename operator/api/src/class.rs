@@ -38,7 +38,10 @@ pub struct WorkspaceClassSpec {
     /// What else a workspace may name: images, or all below a path (`ghcr.io/acme/*`), all tags (`ghcr.io/acme/app:*`) or all
     /// digests (`ghcr.io/acme/app@*`). Left out: only `image`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 2, max = 512), regex(pattern = "^[^\\s*]+([/:@]\\*)?$")))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 2, max = 512), regex(pattern = "^[^\\s*]+([/:@]\\*)?$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_images: Vec<String>,
     /// [RuntimeClass](https://kubernetes.io/docs/concepts/containers/runtime-class/) of the pods, as gVisor's or Kata's.
@@ -46,6 +49,7 @@ pub struct WorkspaceClassSpec {
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
     #[serde(default)]
+    #[schemars(extend("default" = {"default": "4h", "max": "24h", "idle": "30m"}))]
     pub lifetime: Lifetime,
     /// Requests and limits of the pod. Limits of cpu, memory and ephemeral-storage that are left out are what is requested, or
     /// the default.
@@ -68,15 +72,15 @@ pub struct WorkspaceClassSpec {
 pub struct Lifetime {
     /// Of a workspace that does not say.
     #[serde(default = "default_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "4h"))]
     pub default: Duration,
     /// The most that a workspace may ask for.
     #[serde(default = "max_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "24h"))]
     pub max: Duration,
     /// Ends a workspace to which nobody is connected and in which nothing runs.
     #[serde(default = "idle_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "30m"))]
     pub idle: Duration,
 }
 

@@ -60,5 +60,8 @@ pub fn class_policy(namespace: &str, class: &ClassName, gateway_namespace: &str)
 }
 
 fn selector(label: &str, value: &str) -> LabelSelector {
-    LabelSelector { match_labels: Some([(label.to_owned(), value.to_owned())].into()), match_expressions: None }
+    LabelSelector {
+        match_labels: Some([(label.to_owned(), value.to_owned())].into()),
+        match_expressions: None,
+    }
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource, ObjectFieldSelector,
-        Pod, PodDNSConfig, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecretKeySelector,
-        SecurityContext, Volume, VolumeMount,
+        Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
+        ObjectFieldSelector, Pod, PodDNSConfig, PodSecurityContext, PodSpec, ResourceRequirements,
+        SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
     jiff::Timestamp,
@@ -67,7 +67,8 @@ pub fn pod(workspace: &Validated, surroundings: &Surroundings) -> Pod {
             init_containers: (delivery == Delivery::InitContainer).then(|| vec![installer(agent_image)]),
             volumes: volume(delivery, agent_image).map(|volume| vec![volume]),
             runtime_class_name: workspace.runtime_class.clone(),
-            node_selector: Some(workspace.scheduling.node_selector.clone()).filter(|labels| !labels.is_empty()),
+            node_selector: Some(workspace.scheduling.node_selector.clone())
+                .filter(|labels| !labels.is_empty()),
             tolerations: some(workspace.scheduling.tolerations.clone()),
             restart_policy: Some("Never".into()),
             // The pod ends on time even if the operator is not there to end it.
@@ -121,7 +122,8 @@ fn environment(workspace: &Validated, surroundings: &Surroundings, delivery: Del
         from(name, EnvVarSource { field_ref, ..EnvVarSource::default() })
     };
     let settings = settings(workspace, surroundings, delivery).to_variables();
-    let plain = |(name, value): (&str, String)| EnvVar { name: name.into(), value: Some(value), value_from: None };
+    let plain =
+        |(name, value): (&str, String)| EnvVar { name: name.into(), value: Some(value), value_from: None };
     let mut variables: Vec<EnvVar> = settings.into_iter().map(plain).collect();
     variables.extend([
         from(agent::HOST_KEY, EnvVarSource { secret_key_ref: Some(secret), ..EnvVarSource::default() }),
@@ -135,9 +137,8 @@ fn settings(workspace: &Validated, surroundings: &Surroundings, delivery: Delive
     let Surroundings { installation, gateway, cluster_dns, nodes: _ } = surroundings;
     let tcp = |address| Target { protocol: Protocol::Tcp, address };
     let mut forbidden = vec![tcp(installation.api_server), tcp(SocketAddr::new(METADATA, 80))];
-    forbidden.extend(
-        cluster_dns.map(|dns| Target { protocol: Protocol::Dns, address: SocketAddr::new(dns, 53) }),
-    );
+    forbidden
+        .extend(cluster_dns.map(|dns| Target { protocol: Protocol::Dns, address: SocketAddr::new(dns, 53) }));
     Settings {
         user_ca: installation.user_ca.clone(),
         gateway: *gateway,
@@ -210,8 +211,8 @@ fn mount(read_only: bool) -> VolumeMount {
 
 /// Copies the agent out of its own image.
 fn installer(agent_image: &str) -> Container {
-    let quantities =
-        [("cpu", "100m"), ("memory", "64Mi")].map(|(name, value)| (name.to_owned(), Quantity(value.to_owned())));
+    let quantities = [("cpu", "100m"), ("memory", "64Mi")]
+        .map(|(name, value)| (name.to_owned(), Quantity(value.to_owned())));
     Container {
         name: "install-agent".into(),
         image: Some(agent_image.into()),

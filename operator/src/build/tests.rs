@@ -60,7 +60,10 @@ fn the_agent_reads_its_settings_from_the_pod() {
     let settings = Settings::from_variables(plain).unwrap();
     assert_eq!(settings.forbidden.len(), 3);
     for name in [HOST_KEY, PRINCIPAL, NODE_ADDRESS] {
-        assert!(variables.iter().any(|variable| variable.name == name && variable.value_from.is_some()), "{name}");
+        assert!(
+            variables.iter().any(|variable| variable.name == name && variable.value_from.is_some()),
+            "{name}"
+        );
     }
 }
 
@@ -68,13 +71,17 @@ fn the_agent_reads_its_settings_from_the_pod() {
 fn every_exhaustible_resource_has_a_limit() {
     let resources = |yaml: &str| {
         let workspace = validated(|class| class.resources = serde_yaml::from_str(yaml).unwrap());
-        let limits = pod_of(&workspace, &surroundings()).containers[0].resources.clone().unwrap().limits.unwrap();
+        let limits =
+            pod_of(&workspace, &surroundings()).containers[0].resources.clone().unwrap().limits.unwrap();
         limits.into_iter().map(|(name, limit)| format!("{name}={}", limit.0)).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(resources("{}"), "cpu=4 ephemeral-storage=20Gi memory=8Gi");
     assert_eq!(resources("{limits: {memory: 1Gi}}"), "cpu=4 ephemeral-storage=20Gi memory=1Gi");
     assert_eq!(resources("{requests: {memory: 64Gi}}"), "cpu=4 ephemeral-storage=20Gi memory=64Gi");
-    assert_eq!(resources("{limits: {nvidia.com/gpu: 1}}"), "cpu=4 ephemeral-storage=20Gi memory=8Gi nvidia.com/gpu=1");
+    assert_eq!(
+        resources("{limits: {nvidia.com/gpu: 1}}"),
+        "cpu=4 ephemeral-storage=20Gi memory=8Gi nvidia.com/gpu=1"
+    );
 }
 
 #[test]

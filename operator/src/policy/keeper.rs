@@ -209,7 +209,9 @@ impl Keeper {
             if Instant::now() + RETRY_AFTER >= deadline {
                 return Err(Cause::new(
                     Reason::PolicyNotKept,
-                    format!("its network policy was changed and could not be restored ({why}); ask an admin, then start a new workspace"),
+                    format!(
+                        "its network policy was changed and could not be restored ({why}); ask an admin, then start a new workspace"
+                    ),
                 ));
             }
             sleep(RETRY_AFTER).await;
@@ -226,9 +228,10 @@ impl Keeper {
     }
 
     async fn end_sessions(&self, scope: &Scope, cause: Cause) {
-        warn!(reason = %cause.reason, message = %cause.message, "sessions are not contained and end");
-        self.metrics.policy(PolicyOutcome::SessionsEnded);
-        lock(&self.breaches).insert(scope.clone(), cause);
+        if lock(&self.breaches).insert(scope.clone(), cause.clone()).is_none() {
+            warn!(reason = %cause.reason, message = %cause.message, "sessions are not contained and end");
+            self.metrics.policy(PolicyOutcome::SessionsEnded);
+        }
         for workspace in self.caches.workspaces_with_pods(scope) {
             if self.affected.send(workspace).await.is_err() {
                 return;
@@ -239,9 +242,14 @@ impl Keeper {
     /// Deletes the scope's policy, if there is one. That it is needed again meanwhile is known after the slot is free.
     async fn remove(&self, scope: &Scope, slot: &mut Slot) {
         let policies = self.caches.policies_of(&scope.namespace);
-        let ours = |policy: &&Arc<NetworkPolicy>| scope.is_policy(policy) && Scope::of(&***policy).as_ref() == Some(scope);
-        let Some(policy) = policies.iter().find(ours).filter(|policy| policy.uid() != slot.removed) else { return };
-        let params = DeleteParams::default().preconditions(Preconditions { uid: policy.uid(), resource_version: None });
+        let ours = |policy: &&Arc<NetworkPolicy>| {
+            scope.is_policy(policy) && Scope::of(&***policy).as_ref() == Some(scope)
+        };
+        let Some(policy) = policies.iter().find(ours).filter(|policy| policy.uid() != slot.removed) else {
+            return;
+        };
+        let params = DeleteParams::default()
+            .preconditions(Preconditions { uid: policy.uid(), resource_version: None });
         let name = class_policy_name(&scope.class);
         for _ in 0..REMOVALS {
             match apply::delete::<NetworkPolicy>(&self.client, &scope.namespace, &name, &params).await {
@@ -249,7 +257,9 @@ impl Keeper {
                     slot.removed = policy.uid();
                     return;
                 }
-                Err(error) => warn!(error = %chain(&error), "could not delete a network policy that nobody needs"),
+                Err(error) => {
+                    warn!(error = %chain(&error), "could not delete a network policy that nobody needs");
+                }
             }
             sleep(REMOVE_AFTER).await;
         }

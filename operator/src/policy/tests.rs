@@ -1,3 +1,8 @@
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyIngressRule},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
 use super::*;
 use crate::{build::network::class_policy, testing::object};
 
@@ -32,11 +37,15 @@ fn a_policy_is_right_when_it_says_what_it_should() {
 fn any_drift_is_wrong() {
     type Change = fn(&mut NetworkPolicy);
     let changes: [(&str, Change); 6] = [
-        ("ingress opened", |p| p.spec.as_mut().unwrap().ingress = Some(vec![Default::default()])),
-        ("egress opened", |p| p.spec.as_mut().unwrap().egress = Some(vec![Default::default()])),
+        ("ingress opened", |p| {
+            p.spec.as_mut().unwrap().ingress = Some(vec![NetworkPolicyIngressRule::default()]);
+        }),
+        ("egress opened", |p| {
+            p.spec.as_mut().unwrap().egress = Some(vec![NetworkPolicyEgressRule::default()]);
+        }),
         ("a port added", |p| p.spec.as_mut().unwrap().egress.as_mut().unwrap()[0].ports = None),
         ("a type dropped", |p| p.spec.as_mut().unwrap().policy_types = Some(vec!["Egress".into()])),
-        ("other pods", |p| p.spec.as_mut().unwrap().pod_selector = Some(Default::default())),
+        ("other pods", |p| p.spec.as_mut().unwrap().pod_selector = Some(LabelSelector::default())),
         ("our label lost", |p| p.metadata.labels = None),
     ];
     for (what, change) in changes {
@@ -66,7 +75,10 @@ fn another_policy_that_lets_the_pods_out_is_named() {
         ("{podSelector: {matchLabels: {ws.dev/class: default}}, policyTypes: [Egress], egress: [{}]}", true),
         ("{podSelector: {matchExpressions: [{key: ws.dev/class, operator: Exists}]}, egress: [{}]}", true),
         ("{podSelector: {matchExpressions: [{key: ws.dev/class, operator: Near}]}, egress: [{}]}", true),
-        ("{podSelector: {matchExpressions: [{key: ws.dev/class, operator: DoesNotExist}]}, egress: [{}]}", false),
+        (
+            "{podSelector: {matchExpressions: [{key: ws.dev/class, operator: DoesNotExist}]}, egress: [{}]}",
+            false,
+        ),
         ("{podSelector: {matchLabels: {ws.dev/class: other}}, egress: [{}]}", false),
         ("{podSelector: {matchLabels: {app: web}}, egress: [{}]}", false),
         ("{podSelector: {}, policyTypes: [Egress], egress: []}", false),

@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
-use kube::{
-    Api, ResourceExt as _,
-    api::ListParams,
-    runtime::controller::Action,
-};
+use kube::{Api, ResourceExt as _, api::ListParams, runtime::controller::Action};
 use ws_api::{
     class::WorkspaceClass,
     workspace::{Ssh, Workspace},
@@ -53,7 +49,10 @@ async fn make(
     ctx: &Context,
 ) -> Result<Result<Pod, Cause>, Error> {
     let Some(surroundings) = surroundings(validated, ctx) else {
-        let message = format!("Service `{}` of ws has no address; ask an admin whether the gateway is installed", ws_api::gateway::NAME);
+        let message = format!(
+            "Service `{}` of ws has no address; ask an admin whether the gateway is installed",
+            ws_api::gateway::NAME
+        );
         return Ok(Err(Cause::new(Reason::GatewayMissing, message)));
     };
     // Destructured without `..`: a new object that is never made does not compile.
@@ -78,7 +77,8 @@ async fn make(
 async fn adopt(workspace: &Workspace, ctx: &Context) -> Result<Result<Pod, Cause>, Error> {
     let pod = live_pod(workspace, ctx).await?;
     let is_former = |pod: &Pod| {
-        pod.metadata.deletion_timestamp.is_some() || pod.owner_references().iter().any(|owner| owner.kind == "Workspace")
+        pod.metadata.deletion_timestamp.is_some()
+            || pod.owner_references().iter().any(|owner| owner.kind == "Workspace")
     };
     Ok(match pod {
         Some(pod) if owns(workspace, &pod) => Ok(pod),

@@ -14,7 +14,10 @@ use kube::{
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::*;
 use crate::{
@@ -47,7 +50,8 @@ fn apiserver(
             let is_delete = request.method() == Method::DELETE;
             let body = request.into_body().collect_bytes().await.unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let (code, content) = refuse(&what).unwrap_or_else(|| (StatusCode::OK, stored(&what, &body, is_delete)));
+            let (code, content) =
+                refuse(&what).unwrap_or_else(|| (StatusCode::OK, stored(&what, &body, is_delete)));
             let mut response = Response::new(Body::from(serde_json::to_vec(&content).unwrap()));
             *response.status_mut() = code;
             answer.send_response(response);
@@ -100,7 +104,8 @@ where
 }
 
 fn context(client: &Client, seen: Seen) -> Arc<Context> {
-    let gateway: Service = object("{metadata: {name: ws-gateway, namespace: ws-system}, spec: {clusterIP: 10.96.0.7}}");
+    let gateway: Service =
+        object("{metadata: {name: ws-gateway, namespace: ws-system}, spec: {clusterIP: 10.96.0.7}}");
     let caches = Caches {
         workspaces: filled(vec![DeserializeGuard(Ok(workspace()))]),
         classes: filled(vec![DeserializeGuard(Ok(class()))]),
@@ -110,6 +115,7 @@ fn context(client: &Client, seen: Seen) -> Arc<Context> {
         cluster_dns: filled(vec![]),
         nodes: filled(vec![]),
         runtime_classes: filled(vec![]),
+        listed: watch::channel(crate::caches::STORES).1,
     };
     let metrics = Metrics::register(&mut Registry::default());
     let (affected, _) = mpsc::channel(1);
@@ -123,7 +129,10 @@ fn context(client: &Client, seen: Seen) -> Arc<Context> {
         user_ca: UserCa::new(ca()).unwrap(),
         fresh: Fresh::default(),
         metrics,
-        recorder: Recorder::new(client.clone(), Reporter { controller: "ws-operator".into(), instance: None }),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: "ws-operator".into(), instance: None },
+        ),
     })
 }
 
@@ -148,7 +157,8 @@ fn names(asked: &[Asked]) -> Vec<&str> {
 /// A workspace that was created just now, so that its lifetime is not over.
 fn fresh_workspace() -> Workspace {
     let mut workspace = workspace();
-    workspace.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()));
+    workspace.metadata.creation_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()));
     workspace
 }
 
@@ -169,7 +179,9 @@ async fn the_policy_is_applied_before_the_pod() {
     let status = &asked[3].1["status"];
     assert_eq!(status["phase"], "Starting");
     assert_eq!(status["podUid"], POD_UID);
-    assert!(status["ssh"]["certificates"][0].as_str().unwrap().starts_with("ssh-ed25519-cert-v01@openssh.com "));
+    assert!(
+        status["ssh"]["certificates"][0].as_str().unwrap().starts_with("ssh-ed25519-cert-v01@openssh.com ")
+    );
 }
 
 #[tokio::test]
@@ -189,7 +201,8 @@ async fn without_its_policy_there_is_no_pod() {
 
 #[tokio::test]
 async fn where_another_policy_lets_pods_out_there_is_no_pod() {
-    let policies = vec![object("{metadata: {name: helpful, namespace: team-a}, spec: {podSelector: {}, egress: [{}]}}")];
+    let policies =
+        vec![object("{metadata: {name: helpful, namespace: team-a}, spec: {podSelector: {}, egress: [{}]}}")];
     let (asked, _) = one_reconcile(fresh_workspace(), Seen { policies, ..Seen::default() }, |_| None).await;
     assert_eq!(names(&asked), [STATUS, EVENT]);
     assert_eq!(asked[0].1["status"]["conditions"][0]["reason"], "PolicyWidened");
@@ -243,7 +256,10 @@ async fn a_class_is_asked_for_before_it_is_said_to_be_missing() {
     };
     let found = list(vec![serde_json::to_value(new).unwrap()]);
     let (asked, _) = one_reconcile(workspace.clone(), Seen::default(), found).await;
-    assert_eq!(names(&asked)[..2], [CLASSES, "PATCH /apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/ws-class-new"]);
+    assert_eq!(
+        names(&asked)[..2],
+        [CLASSES, "PATCH /apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/ws-class-new"]
+    );
     let (asked, ended) = one_reconcile(workspace, Seen::default(), list(vec![])).await;
     assert_eq!(names(&asked), [CLASSES, STATUS, EVENT]);
     assert_eq!(asked[1].1["status"]["conditions"][0]["reason"], "ClassNotFound");
@@ -252,7 +268,8 @@ async fn a_class_is_asked_for_before_it_is_said_to_be_missing() {
 
 #[tokio::test]
 async fn a_pod_that_is_not_in_the_cache_is_looked_for() {
-    let there = |what: &str| (what == READ_POD).then(|| (StatusCode::OK, serde_json::to_value(pod("{}")).unwrap()));
+    let there =
+        |what: &str| (what == READ_POD).then(|| (StatusCode::OK, serde_json::to_value(pod("{}")).unwrap()));
     let (asked, _) = one_reconcile(with_pod(), Seen::default(), there).await;
     assert_eq!(names(&asked), [READ_POD, STATUS]);
     assert_eq!(asked[1].1["status"]["phase"], "Starting");

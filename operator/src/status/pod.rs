@@ -5,7 +5,9 @@
 //! ending the pod that wrote it.
 
 use k8s_openapi::{
-    api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus},
+    api::core::v1::{
+        ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+    },
     jiff::Timestamp,
 };
 use ws_api::{CONTAINER, termination::Ending};
@@ -36,7 +38,8 @@ impl PodState {
             return Self::Running(running.started_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0));
         }
         let containers = status.init_container_statuses.iter().flatten().chain(main);
-        let mut waiting = containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
+        let mut waiting =
+            containers.filter_map(|container| Some((container, container.state.as_ref()?.waiting.as_ref()?)));
         let trouble = waiting.find_map(|(container, waiting)| waits(container, waiting));
         Self::NotRunning(trouble.or_else(|| unschedulable(status)).unwrap_or_else(starting))
     }
@@ -78,7 +81,9 @@ fn unschedulable(status: &PodStatus) -> Option<Cause> {
     let detail = printable(condition.message.as_deref().unwrap_or_default());
     Some(Cause::new(
         Reason::Unschedulable,
-        format!("no node takes the pod ({detail}); it starts when one does, or ask for a class with smaller resources"),
+        format!(
+            "no node takes the pod ({detail}); it starts when one does, or ask for a class with smaller resources"
+        ),
     ))
 }
 
@@ -86,7 +91,9 @@ fn unschedulable(status: &PodStatus) -> Option<Cause> {
 fn waits(container: &ContainerStatus, waiting: &ContainerStateWaiting) -> Option<Cause> {
     let image = printable(&container.image);
     let detail = printable(waiting.message.as_deref().unwrap_or_default());
-    let pull = format!("image `{image}` cannot be pulled ({detail}); check its name and the namespace's access to it");
+    let pull = format!(
+        "image `{image}` cannot be pulled ({detail}); check its name and the namespace's access to it"
+    );
     let make = format!("the container cannot be made ({detail})");
     let (reason, message) = match waiting.reason.as_deref()? {
         "ErrImagePull" => (Reason::ErrImagePull, format!("{pull}; the pull is tried again")),
@@ -112,10 +119,12 @@ fn ended(status: &PodStatus) -> Option<Cause> {
     let word = main.and_then(|main| Ending::parse(main.message.as_deref()?));
     Some(
         killed_by_the_node(status)
-            .or_else(|| word.map(agents_word))
+            .or_else(|| word.as_ref().map(agents_word))
             .or_else(|| main.map(died))
             .or_else(|| not_installed(status))
-            .unwrap_or_else(|| Cause::new(Reason::PodFailed, "the pod ended without a word; start a new workspace")),
+            .unwrap_or_else(|| {
+                Cause::new(Reason::PodFailed, "the pod ended without a word; start a new workspace")
+            }),
     )
 }
 
@@ -131,7 +140,9 @@ fn killed_by_the_node(status: &PodStatus) -> Option<Cause> {
         "Terminated" | "NodeShutdown" | "Shutdown" => {
             Cause::new(Reason::NodeShutdown, format!("its node shut down ({detail}); start a new workspace"))
         }
-        "NodeLost" => Cause::new(Reason::NodeLost, format!("its node is lost ({detail}); start a new workspace")),
+        "NodeLost" => {
+            Cause::new(Reason::NodeLost, format!("its node is lost ({detail}); start a new workspace"))
+        }
         other => Cause::new(
             Reason::PodRejected,
             format!("the node refused the pod: {} ({detail}); start a new workspace", printable(other)),
@@ -139,7 +150,7 @@ fn killed_by_the_node(status: &PodStatus) -> Option<Cause> {
     })
 }
 
-fn agents_word(ending: Ending) -> Cause {
+fn agents_word(ending: &Ending) -> Cause {
     use ws_api::termination::Reason as Agents;
     let reason = match ending.reason {
         Agents::EgressNotEnforced => Reason::EgressNotEnforced,
@@ -165,7 +176,10 @@ fn died(main: &ContainerStateTerminated) -> Cause {
         ),
         _ => {
             let code = main.exit_code;
-            Cause::new(Reason::PodFailed, format!("the agent ended with code {code} ({detail}); start a new workspace"))
+            Cause::new(
+                Reason::PodFailed,
+                format!("the agent ended with code {code} ({detail}); start a new workspace"),
+            )
         }
     }
 }

@@ -1,5 +1,7 @@
 use k8s_openapi::jiff::ToSpan as _;
 
+use ws_api::workspace::EgressStatus;
+
 use super::*;
 use crate::testing::{POD_UID, at, pod, time, workspace};
 
@@ -28,7 +30,7 @@ fn started() -> Workspace {
 fn isolated(workspace: &Workspace) -> Workspace {
     let mut workspace = workspace.clone();
     let status = workspace.status.as_mut().unwrap();
-    status.egress = Some(Default::default());
+    status.egress = Some(EgressStatus::default());
     status.timings.as_mut().unwrap().isolated = Some(MicroTime(time("2026-11-20T10:00:01.5Z")));
     status.conditions.push(Condition {
         type_: condition::EGRESS_ENFORCED.into(),
@@ -101,14 +103,20 @@ fn trouble_is_told_at_once_and_once() {
 
 #[test]
 fn a_pod_that_just_starts_is_not_worth_a_write() {
-    let state = PodState::of(&pod("{phase: Pending, conditions: [{type: PodScheduled, status: 'True', lastTransitionTime: '2026-11-20T10:00:00Z'}]}"));
+    let state = PodState::of(&pod(
+        "{phase: Pending, conditions: [{type: PodScheduled, status: 'True', lastTransitionTime: '2026-11-20T10:00:00Z'}]}",
+    ));
     let scheduled = Some(time("2026-11-20T10:00:00Z"));
     assert_eq!(observed(&started(), &state, scheduled, time("2026-11-20T10:00:01Z")), Report::Nothing);
 }
 
 #[test]
 fn a_failure_keeps_what_was_known() {
-    let failed = failed(&isolated(&started()), &Cause::new(Reason::EgressBreach, "tcp/10.0.0.1:443 answered"), time(MADE_AT));
+    let failed = failed(
+        &isolated(&started()),
+        &Cause::new(Reason::EgressBreach, "tcp/10.0.0.1:443 answered"),
+        time(MADE_AT),
+    );
     insta::assert_yaml_snapshot!("failed", failed);
 }
 

@@ -105,7 +105,8 @@ fn parse(text: &str) -> Option<Reference> {
 /// `host/path` of a repository as a person writes it.
 fn long_repository(short: &str) -> Option<String> {
     let (host, path) = split_host(short);
-    let path = if host == DOCKER_HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+    let path =
+        if host == DOCKER_HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
     (is_host(host) && path.split('/').all(is_component)).then(|| format!("{host}/{path}"))
 }
 
@@ -159,7 +160,9 @@ fn is_tag(tag: &str) -> bool {
 }
 
 fn is_digest(digest: &str) -> bool {
-    let hex = |text: &str, length| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
     match digest.split_once(':') {
         Some(("sha256", value)) => hex(value, 64),
         Some(("sha512", value)) => hex(value, 128),
@@ -195,8 +198,24 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused() {
         for text in [
-            "", "Ubuntu", "ghcr.io/", "ghcr.io//x", "/x", "ghcr.io/acme/../evil", "a b", "x:", "x@", "x@sha256:00", "x:-1",
-            "ghcr.io/acme/app:1:2", "http://ghcr.io/x", "ghcr.io:99999/x", "x\n", "-x", "x/.hidden", "user@ghcr.io/x",
+            "",
+            "Ubuntu",
+            "ghcr.io/",
+            "ghcr.io//x",
+            "/x",
+            "ghcr.io/acme/../evil",
+            "a b",
+            "x:",
+            "x@",
+            "x@sha256:00",
+            "x:-1",
+            "ghcr.io/acme/app:1:2",
+            "http://ghcr.io/x",
+            "ghcr.io:99999/x",
+            "x\n",
+            "-x",
+            "x/.hidden",
+            "user@ghcr.io/x",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }

@@ -7,8 +7,8 @@ fn asking(change: impl FnOnce(&mut ws_api::workspace::WorkspaceSpec)) -> Result<
     validate(&workspace, &class()).map_err(|invalid| Cause::from(invalid).reason)
 }
 
-fn hours(hours: u64) -> Option<kube::core::Duration> {
-    Some(Duration::from_hours(hours).into())
+fn hours(hours: u64) -> kube::core::Duration {
+    Duration::from_hours(hours).into()
 }
 
 #[test]
@@ -26,16 +26,32 @@ fn a_workspace_is_held_to_its_class() {
     let cases: [(&str, Change, Option<Reason>); 12] = [
         ("an allowed image", |s| s.image = Some("ghcr.io/acme/app:2".into()), None),
         ("the class's own image", |s| s.image = Some("ghcr.io/ws-dev/workspace:1".into()), None),
-        ("another tag of it", |s| s.image = Some("ghcr.io/ws-dev/workspace:2".into()), Some(Reason::ImageNotAllowed)),
+        (
+            "another tag of it",
+            |s| s.image = Some("ghcr.io/ws-dev/workspace:2".into()),
+            Some(Reason::ImageNotAllowed),
+        ),
         ("another image", |s| s.image = Some("ghcr.io/acme-evil/app".into()), Some(Reason::ImageNotAllowed)),
         ("no image at all", |s| s.image = Some("ghcr.io/ACME/app".into()), Some(Reason::InvalidImage)),
         ("a rule of the class", |s| s.egress = Some(vec!["docs".into()]), None),
         ("no rules", |s| s.egress = Some(vec![]), None),
-        ("an unknown rule", |s| s.egress = Some(vec!["docs".into(), "x".into()]), Some(Reason::UnknownEgressRule)),
-        ("the longest lifetime", |s| s.lifetime = hours(24), None),
-        ("a longer one", |s| s.lifetime = hours(25), Some(Reason::LifetimeTooLong)),
-        ("an RSA key", |s| s.ssh_public_keys.push("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ==".into()), Some(Reason::InvalidKey)),
-        ("a broken key", |s| s.ssh_public_keys = vec![KEY.replace("AAAAC3", "AAAAC4")], Some(Reason::InvalidKey)),
+        (
+            "an unknown rule",
+            |s| s.egress = Some(vec!["docs".into(), "x".into()]),
+            Some(Reason::UnknownEgressRule),
+        ),
+        ("the longest lifetime", |s| s.lifetime = Some(hours(24)), None),
+        ("a longer one", |s| s.lifetime = Some(hours(25)), Some(Reason::LifetimeTooLong)),
+        (
+            "an RSA key",
+            |s| s.ssh_public_keys.push("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ==".into()),
+            Some(Reason::InvalidKey),
+        ),
+        (
+            "a broken key",
+            |s| s.ssh_public_keys = vec![KEY.replace("AAAAC3", "AAAAC4")],
+            Some(Reason::InvalidKey),
+        ),
     ];
     for (what, change, expected) in cases {
         assert_eq!(asking(change).err(), expected, "{what}");
@@ -55,7 +71,10 @@ fn a_workspace_without_a_class_name_gets_the_one_default() {
     let (a, b, c) = (named("a", "true"), named("b", "false"), named("c", "true"));
     assert_eq!(class_of(&unnamed, &[b.clone(), a.clone()]), Ok(a.clone()));
     assert_eq!(class_of(&unnamed, std::slice::from_ref(&b)), Err(Invalid::NoDefaultClass));
-    assert_eq!(class_of(&unnamed, &[c, a.clone()]), Err(Invalid::ManyDefaultClasses(vec!["`a`".into(), "`c`".into()])));
+    assert_eq!(
+        class_of(&unnamed, &[c, a.clone()]),
+        Err(Invalid::ManyDefaultClasses(vec!["`a`".into(), "`c`".into()]))
+    );
     assert_eq!(class_of(&workspace(), &[a, b]), Err(Invalid::ClassNotFound("default".into())));
 }
 
@@ -64,8 +83,16 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let messages: Vec<String> = [
         Invalid::ClassNotFound("x".into()),
         Invalid::NoDefaultClass,
-        Invalid::ImageNotAllowed { class: "default".into(), image: "x".into(), allowed: vec!["`a`".into(), "`b/*`".into()] },
-        Invalid::LifetimeTooLong { class: "default".into(), asked: Duration::from_hours(48), max: Duration::from_hours(24) },
+        Invalid::ImageNotAllowed {
+            class: "default".into(),
+            image: "x".into(),
+            allowed: vec!["`a`".into(), "`b/*`".into()],
+        },
+        Invalid::LifetimeTooLong {
+            class: "default".into(),
+            asked: Duration::from_hours(48),
+            max: Duration::from_hours(24),
+        },
         Invalid::Key(2),
     ]
     .map(|invalid| invalid.to_string())

@@ -36,7 +36,9 @@ fn a_pod_that_does_not_run_says_why() {
         state: {waiting: {reason: ImagePullBackOff}}}]}";
     let failed_init = "{phase: Failed, initContainerStatuses: [{name: i, image: x, imageID: '', ready: false, restartCount: 0,
         state: {terminated: {exitCode: 3}}}]}";
-    let ending = |reason: &str| terminated(&format!("exitCode: 0, message: '{{\"reason\":\"{reason}\",\"message\":\"m\"}}'"));
+    let ending = |reason: &str| {
+        terminated(&format!("exitCode: 0, message: '{{\"reason\":\"{reason}\",\"message\":\"m\"}}'"))
+    };
     let node = |reason: &str| format!("{{phase: Failed, reason: {reason}, message: why}}");
     for (status, reason, fate) in [
         ("{}".into(), Reason::Starting, Fate::Waits),
