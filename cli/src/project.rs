@@ -85,11 +85,17 @@ impl Report {
     }
 }
 
-/// Selects the project in `folder`. Paths in `include` are sent although they look like secrets.
-pub fn select(folder: &Path, include: &BTreeSet<TreePath>) -> Result<Selection, Error> {
+/// The real path of a project's folder; refuses what cannot be a project. Reads nothing in it.
+pub fn locate(folder: &Path) -> Result<PathBuf, Error> {
     let folder = real_folder(folder)?;
     let home = std::env::var_os("HOME").map(PathBuf::from).and_then(|home| home.canonicalize().ok());
     refuse_too_much(&folder, home.as_deref())?;
+    Ok(folder)
+}
+
+/// Selects the project in `folder`. Paths in `include` are sent although they look like secrets.
+pub fn select(folder: &Path, include: &BTreeSet<TreePath>) -> Result<Selection, Error> {
+    let folder = locate(folder)?;
     let unreadable = |error: &dyn std::error::Error| {
         Error::user(format!("{} cannot be read: {error}", folder.display())).hinted("check its permissions")
     };

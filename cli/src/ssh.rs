@@ -160,3 +160,6 @@ fn not_let_in() -> Error {
     Error::user("the workspace did not accept this session's certificate")
         .hinted("it may have expired: `ws ls` shows when; check this machine's clock against the cluster's")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,6 @@
 //! The options of a workspace that is made: what `up` and `run` share.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kube::core::Duration;
@@ -13,7 +10,7 @@ use ws_api::{
 };
 
 use super::paths::in_project;
-use crate::{error::Error, owned::Wish};
+use crate::{error::Error, owned::Wish, project::locate};
 
 /// What a workspace is to be.
 #[derive(Args, Clone, Debug)]
@@ -43,7 +40,7 @@ impl Making {
     /// The wish for a workspace of the project in `folder`.
     pub(super) fn wish(self, folder: &Path) -> Result<Wish, Error> {
         let Self { name, class, egress, image, lifetime, include } = self;
-        let project = project(folder)?;
+        let project = locate(folder)?;
         let egress = egress.map(|rules| rules.into_iter().filter(|rule| !rule.is_empty()).collect());
         Ok(Wish {
             name,
@@ -76,27 +73,6 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         return Err(expected());
     }
     text.parse().map_err(|_| expected())
-}
-
-/// The project's folder, without links and dots on the way to it.
-fn project(folder: &Path) -> Result<PathBuf, Error> {
-    let canonical = fs::canonicalize(folder)
-        .map_err(|error| Error::user(format!("{} cannot be opened: {error}", folder.display())))
-        .map_err(|error| error.hinted("name the project's folder, or go there first"))?;
-    if !canonical.is_dir() {
-        return Err(
-            Error::user(format!("{} is no folder", folder.display())).hinted("name the project's folder")
-        );
-    }
-    let home = std::env::var_os("HOME").and_then(|home| fs::canonicalize(home).ok());
-    if home.is_some_and(|home| home.starts_with(&canonical)) {
-        return Err(Error::user(format!(
-            "{} holds your home folder, which is no project",
-            canonical.display()
-        ))
-        .hinted("go to the project's folder, or name it"));
-    }
-    Ok(canonical)
 }
 
 #[cfg(test)]
