@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) code: u16,
     /// A document, or the lines of a watch.
     pub(crate) body: Vec<Value>,
+    /// Only once such a request has been made; empty: always.
+    pub(crate) after: &'static str,
 }
 
 /// The server; it ends with the process.
@@ -27,7 +29,7 @@ pub(crate) struct Api {
 
 impl Answer {
     pub(crate) fn new(request: &'static str, code: u16, body: Value) -> Self {
-        Self { request, code, body: vec![body] }
+        Self { request, code, body: vec![body], after: "" }
     }
 
     /// A `Status` as the API server writes it.
@@ -68,7 +70,8 @@ fn serve(stream: &TcpStream, answers: &[Answer], log: &Mutex<Vec<String>>) -> Op
     loop {
         let (request, body) = read(&mut reader)?;
         log.lock().unwrap().push(request.split('?').next().unwrap().to_owned());
-        let answer = answers.iter().find(|answer| request.starts_with(answer.request));
+        let made = |after: &str| log.lock().unwrap().iter().any(|request| request.starts_with(after));
+        let answer = answers.iter().find(|answer| request.starts_with(answer.request) && made(answer.after));
         let missing = Answer::refusal("", 404, "", "404 page not found");
         write(stream, answer.unwrap_or(&missing), &body)?;
     }

@@ -1,5 +1,11 @@
 //! Refusals and failures of a cluster, each told in one sentence with a next step; and what is left behind by them.
 
+use std::{
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -92,6 +98,7 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
                 json!({"type": "MODIFIED", "object": failure}),
                 json!({"type": "DELETED", "object": failure}),
             ],
+            after: "",
         },
         Answer::new(DELETE, 200, failure.clone()),
     ]);
@@ -102,6 +109,32 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
     assert_eq!(deletions, 1, "{:?}", api.requests());
     let left: Vec<_> = environment.state().read_dir().unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_signal_while_the_workspace_starts_destroys_it() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let starting = workspace(&json!({"phase": "Starting"}));
+        let gone = vec![json!({"type": "DELETED", "object": starting})];
+        let api = Api::start(vec![
+            Answer::new(CREATE, 201, workspace(&json!(null))),
+            Answer { request: WATCH, code: 200, body: gone, after: DELETE },
+            Answer { request: WATCH, code: 200, body: vec![], after: "" },
+            Answer::new(DELETE, 200, starting.clone()),
+        ]);
+        let environment = Environment::with_server(&api.url);
+        let mut command = environment.command_in(&environment.project(), &["up", "--name", "fix"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !api.requests().iter().any(|request| request.starts_with("GET")) {
+            sleep(Duration::from_millis(10));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let outcome = environment.outcome(&child.wait_with_output().unwrap());
+        assert_eq!(outcome.code, Some(code), "{signal}: {outcome}");
+        assert!(outcome.stderr.contains("fix is gone"), "{signal}: {outcome}");
+        assert_eq!(environment.state().read_dir().unwrap().count(), 0, "{signal}");
+    }
 }
 
 #[test]
