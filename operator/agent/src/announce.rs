@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -13,8 +13,8 @@ use ws_api::gateway::{ISOLATED_PATH, Isolated};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bounds of the pause after a failed attempt; it doubles with each.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// As much of the answer as is read.
-const MAX_ANSWER: u64 = 1_024;
+/// As much of the answer's first line as is read; the rest says nothing more.
+const MAX_LINE: u64 = 1_024;
 
 /// Posts `statement` until the gateway has taken it.
 pub async fn announce(gateway: SocketAddr, statement: &Isolated) {
@@ -33,13 +33,12 @@ pub async fn announce(gateway: SocketAddr, statement: &Isolated) {
 async fn post(gateway: SocketAddr, statement: &Isolated) -> io::Result<()> {
     let mut stream = TcpStream::connect(gateway).await?;
     stream.write_all(request(gateway, statement)?.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    if is_success(&answer) {
+    let mut line = Vec::new();
+    BufReader::new(stream.take(MAX_LINE)).read_until(b'\n', &mut line).await?;
+    if is_success(&line) {
         return Ok(());
     }
-    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Err(io::Error::other(format!("answer: {}", line.escape_ascii())))
+    Err(io::Error::other(format!("it answered {}", line.trim_ascii().escape_ascii())))
 }
 
 fn request(gateway: SocketAddr, statement: &Isolated) -> io::Result<String> {

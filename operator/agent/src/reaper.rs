@@ -105,24 +105,18 @@ fn tell(waiting: Option<oneshot::Sender<Exit>>, status: WaitStatus) {
 }
 
 impl Process {
-    /// Signals the process group, as long as its leader is not reaped: afterwards the number may belong to another.
+    /// Signals the process group, also when its leader has ended and left others behind.
     pub fn signal(&self, signal: Signal) {
         let children = self.reaper.lock();
-        if children.contains_key(&self.pid) {
-            self.signal_group(signal);
-        }
-    }
-
-    /// Kills what is left of the process group. Call it at once when the leader has ended: a number is given out again only
-    /// after all others were.
-    pub fn kill_group(&self) {
-        self.signal_group(Signal::KILL);
-    }
-
-    fn signal_group(&self, signal: Signal) {
-        match rustix::process::kill_process_group(self.pid, signal) {
-            Ok(()) | Err(Errno::SRCH) => (),
-            Err(error) => tracing::warn!(pid = self.pid.as_raw_nonzero(), %error, "cannot signal a session"),
+        // The kernel gives a number out again only when the process and its group are gone. So once the leader is reaped, a
+        // process of its number is a stranger, and as long as there is none the group is what the leader left.
+        let is_ours = children.contains_key(&self.pid)
+            || rustix::process::test_kill_process(self.pid) == Err(Errno::SRCH);
+        if is_ours
+            && let Err(error) = rustix::process::kill_process_group(self.pid, signal)
+            && error != Errno::SRCH
+        {
+            tracing::warn!(pid = self.pid.as_raw_nonzero(), %error, "cannot signal a session");
         }
     }
 }

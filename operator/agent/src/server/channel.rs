@@ -42,7 +42,8 @@ impl Waiting {
     /// Takes a variable if sessions may set it.
     pub fn set(&mut self, name: &str, value: &str) -> bool {
         let fits = self.variables.len() < MAX_VARIABLES.0 && name.len() + value.len() <= MAX_VARIABLES.1;
-        let allowed = fits && ws_api::ssh::may_set(name) && !format!("{name}{value}").contains(['\0', '=']);
+        let valid = !name.contains(['\0', '=']) && !value.contains('\0');
+        let allowed = fits && valid && ws_api::ssh::may_set(name);
         if allowed {
             self.variables.push((name.to_owned(), value.to_owned()));
         }

@@ -79,8 +79,11 @@ impl Program {
             () = served => return,
         }
         process.signal(Signal::HUP);
-        timeout(GRACE, &mut ended).await.ok();
-        process.kill_group();
+        // It may have ended long ago, and only what it left behind kept the channel open.
+        if !ended.is_terminated() {
+            timeout(GRACE, &mut ended).await.ok();
+        }
+        process.signal(Signal::KILL);
     }
 }
 

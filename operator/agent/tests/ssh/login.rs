@@ -1,3 +1,10 @@
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, timeout},
+};
+
 use super::fixture::{CA, POD, Workspace, certificate, exec, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,4 +47,19 @@ async fn a_connection_counts_until_it_ends() {
     assert!(activity.is_connected());
     drop(client);
     super::fixture::eventually("disconnected", || !activity.is_connected()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_log_in_is_cut_off() {
+    let workspace = Workspace::start().await;
+    for greeting in ["", "SSH-2.0-silent\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+        let (mut client, stream) = tokio::io::duplex(1 << 16);
+        client.write_all(greeting.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        timeout(Duration::from_secs(31), workspace.server.connection(stream)).await.unwrap();
+        assert!(began.elapsed() <= Duration::from_secs(30), "{greeting}");
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.starts_with(b"SSH-2.0-ws\r\n"));
+    }
 }

@@ -90,8 +90,8 @@ async fn signals_reach_the_whole_process_group_and_are_reported() {
         (Sig::Custom("USR2".into()), "Custom(\"USR2\")"),
     ] {
         let mut channel = client.channel_open_session().await.unwrap();
-        // The child would keep the output open, and the channel with it.
-        channel.exec(true, "sleep 100 & echo ready; wait; wait").await.unwrap();
+        // The child, if it lived on, would keep the output open and the channel with it.
+        channel.exec(true, "echo ready; sleep 100; :").await.unwrap();
         while !matches!(channel.wait().await.unwrap(), russh::ChannelMsg::Data { .. }) {}
         channel.signal(signal).await.unwrap();
         let given = gather(channel).await;
@@ -123,6 +123,20 @@ async fn a_program_ends_with_its_channel() {
         std::fs::read_to_string(format!("{stubborn}/stat")).map_or(true, |stat| stat.contains(") Z "))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_left_behind_ends_with_the_channel_too() {
+    let workspace = Workspace::start().await;
+    let mut child = workspace.ssh().args(["127.0.0.1", "sleep 1000 & echo $!"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let left = format!("/proc/{}/stat", line.trim());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(std::fs::exists(&left).unwrap());
+    child.kill().await.unwrap();
+    eventually("it is killed", || std::fs::read_to_string(&left).map_or(true, |stat| stat.contains(") Z ")))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
