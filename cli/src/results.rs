@@ -16,8 +16,8 @@ mod sides;
 mod unpulled;
 
 pub use difference::{Difference, diff};
-pub use pull::{Pulled, pull};
-pub use unpulled::{Patch, unpulled_patch};
+pub use pull::pull;
+pub use unpulled::unpulled_patch;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ pub fn blob_name(content: Option<&[u8]>) -> String {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {}\0", content.len()));
     hasher.update(content);
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize().iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
 }
 
 /// Appends the `literal` block that stands for `content`.
@@ -24,7 +24,9 @@ pub fn write_literal(out: &mut Vec<u8>, content: &[u8]) {
     let deflated = miniz_oxide::deflate::compress_to_vec_zlib(content, LEVEL);
     for line in deflated.chunks(LINE) {
         out.push(length_letter(line.len()));
-        line.chunks(4).for_each(|group| write_group(out, group));
+        for group in line.chunks(4) {
+            write_group(out, group);
+        }
         out.push(b'\n');
     }
     out.push(b'\n');

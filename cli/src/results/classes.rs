@@ -134,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn file(executable: bool) -> Option<Entry> {
-        Some(Entry::File(FileEntry { executable, size: 0, digest: Digest::of(b"") }))
+    fn file(executable: bool) -> Entry {
+        Entry::File(FileEntry { executable, size: 0, digest: Digest::of(b"") })
     }
 
     fn change(path: &str, base: Option<Entry>, now: Option<Entry>) -> Change {
@@ -144,7 +144,7 @@ mod tests {
 
     fn class(path: &str) -> Class {
         let folder = tempfile::tempdir().unwrap();
-        let changes = [change(path, None, file(false))];
+        let changes = [change(path, None, Some(file(false)))];
         Classifier::new(&Confined::open(folder.path()).unwrap(), &changes).classify(&changes[0])
     }
 
@@ -259,7 +259,7 @@ mod tests {
         {
             assert!(matches!(class(path), Class::OddName(_)), "{path:?}: {:?}", class(path));
         }
-        let kept = change("aux.c", file(false), file(false));
+        let kept = change("aux.c", Some(file(false)), Some(file(false)));
         let folder = tempfile::tempdir().unwrap();
         let root = Confined::open(folder.path()).unwrap();
         assert_eq!(Classifier::new(&root, &[]).classify(&kept), Class::Safe);
@@ -270,8 +270,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("README.md"), "").unwrap();
         let root = Confined::open(folder.path()).unwrap();
-        let changes =
-            ["readme.MD", "caf\u{e9}", "cafe\u{301}", "other"].map(|path| change(path, None, file(false)));
+        let changes = ["readme.MD", "caf\u{e9}", "cafe\u{301}", "other"]
+            .map(|path| change(path, None, Some(file(false))));
         let mut classifier = Classifier::new(&root, &changes);
         let classes: Vec<_> = changes.iter().map(|change| classifier.classify(change)).collect();
         let odd = |other: &str| Class::OddName(format!("some file systems take it for {other}"));
@@ -294,9 +294,9 @@ mod tests {
         let root = Confined::open(folder.path()).unwrap();
         let mut classifier = Classifier::new(&root, &[]);
         let held = Class::RunsHere("it becomes executable");
-        assert_eq!(classifier.classify(&change("tool", None, file(true))), held);
-        assert_eq!(classifier.classify(&change("tool", file(false), file(true))), held);
-        assert_eq!(classifier.classify(&change("tool", file(true), file(true))), Class::Safe);
-        assert_eq!(classifier.classify(&change("tool", file(true), file(false))), Class::Safe);
+        assert_eq!(classifier.classify(&change("tool", None, Some(file(true)))), held);
+        assert_eq!(classifier.classify(&change("tool", Some(file(false)), Some(file(true)))), held);
+        assert_eq!(classifier.classify(&change("tool", Some(file(true)), Some(file(true)))), Class::Safe);
+        assert_eq!(classifier.classify(&change("tool", Some(file(true)), Some(file(false)))), Class::Safe);
     }
 }

@@ -11,7 +11,9 @@ pub fn quoted(prefix: &str, path: &[u8]) -> Vec<u8> {
     }
     out.push(b'"');
     out.extend_from_slice(prefix.as_bytes());
-    path.iter().for_each(|byte| quote(&mut out, *byte));
+    for byte in path {
+        quote(&mut out, *byte);
+    }
     out.push(b'"');
     out
 }

@@ -59,9 +59,9 @@ impl Writer<'_> {
             let to = if new.is_some() { terminated(to) } else { b"/dev/null".to_vec() };
             self.line(&[b"--- ", &from]);
             self.line(&[b"+++ ", &to]);
-            hunks(before.unwrap_or_default(), after.unwrap_or_default())
-                .iter()
-                .for_each(|hunk| self.hunk(hunk));
+            for hunk in &hunks(before.unwrap_or_default(), after.unwrap_or_default()) {
+                self.hunk(hunk);
+            }
         } else {
             self.binary(before, after);
         }
@@ -75,7 +75,9 @@ impl Writer<'_> {
     }
 
     fn line(&mut self, parts: &[&[u8]]) {
-        parts.iter().for_each(|part| self.out.extend_from_slice(part));
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
         self.out.push(b'\n');
     }
 

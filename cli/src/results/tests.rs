@@ -17,7 +17,7 @@ use ws_tree::{
     send_changes,
 };
 
-use super::*;
+use super::{pull::Pulled, unpulled::Patch, *};
 
 /// A project and the workspace it was sent to.
 struct Session {

@@ -81,7 +81,7 @@ impl Collected<'_> {
             (Old::Nothing, Some(new)) => self.write(change.path.as_bytes(), None, Some(&new)),
             (Old::Here(old), new) => self.write(change.path.as_bytes(), Some(&old), new.as_ref()),
             (Old::Lost, Some(new)) => {
-                let beside = self.beside(change)?;
+                let beside = self.beside(change);
                 self.note(&format!(
                     "changed on both sides: {}; the workspace's version is added beside it",
                     change.path
@@ -106,14 +106,14 @@ impl Collected<'_> {
     }
 
     /// A name beside a change's path that nothing has yet.
-    fn beside(&self, change: &Change) -> std::io::Result<Vec<u8>> {
+    fn beside(&self, change: &Change) -> Vec<u8> {
         let folder = self.root.parent_of(&change.path);
         let mut name = [change.path.name(), THEIRS.as_bytes()].concat();
         while folder.as_ref().is_ok_and(|folder| folder.metadata(&name).is_ok()) {
             name.push(b'~');
         }
         let (above, _) = change.path.split();
-        Ok(if above.is_empty() { name } else { [above, b"/", &name].concat() })
+        if above.is_empty() { name } else { [above, b"/", &name].concat() }
     }
 
     /// A line before the first change; git skips those.
