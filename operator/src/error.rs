@@ -40,6 +40,22 @@ impl Error {
     }
 }
 
+impl Error {
+    /// For a status: what the API server answered, or else everything that led to the error. Not escaped.
+    pub fn answer(&self) -> String {
+        match self {
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Delete { source, .. }
+            | Self::Status(source) => match source {
+                kube::Error::Api(status) => status.message.clone(),
+                other => chain(other),
+            },
+            Self::WatchEnded | Self::Keys(_) => chain(self),
+        }
+    }
+}
+
 /// An error's text with everything that led to it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())

@@ -46,8 +46,6 @@ reasons! {
         NameInUse,
         /// No node takes the pod at the moment.
         Unschedulable,
-        /// The first attempt to pull the image did not succeed; the kubelet tries again.
-        ErrImagePull,
         /// The container runtime could not make the container; the kubelet tries again.
         CreateContainerError,
         /// Nothing is wrong: the pod starts.
@@ -80,6 +78,8 @@ reasons! {
         /// The API server holds the pod for malformed, as a class can make it with its resources.
         InvalidPod,
         RuntimeClassNotFound,
+        /// Seldom heals while somebody waits: a name that does not exist, a registry that is not reached or wants credentials.
+        ErrImagePull,
         ImagePullBackOff,
         InvalidImageName,
         ErrImageNeverPull,

@@ -223,7 +223,7 @@ impl Keeper {
         match apply::apply(&self.client, desired).await {
             Ok(applied) if is_as(&applied, desired) => Ok(()),
             Ok(_) => Err("something changes it while it is written".to_owned()),
-            Err(error) => Err(printable(&chain(&error))),
+            Err(error) => Err(printable(&error.answer())),
         }
     }
 

@@ -91,12 +91,13 @@ fn unschedulable(status: &PodStatus) -> Option<Cause> {
 fn waits(container: &ContainerStatus, waiting: &ContainerStateWaiting) -> Option<Cause> {
     let image = printable(&container.image);
     let detail = printable(waiting.message.as_deref().unwrap_or_default());
+    // The agent's image is mounted beside one that lacks the agent; the kubelet's text names the one it means.
     let pull = format!(
-        "image `{image}` cannot be pulled ({detail}); check its name and the namespace's access to it"
+        "image `{image}`, or the agent's beside it, cannot be pulled ({detail}); check its name and the namespace's access to it"
     );
     let make = format!("the container cannot be made ({detail})");
     let (reason, message) = match waiting.reason.as_deref()? {
-        "ErrImagePull" => (Reason::ErrImagePull, format!("{pull}; the pull is tried again")),
+        "ErrImagePull" => (Reason::ErrImagePull, pull),
         "ImagePullBackOff" => (Reason::ImagePullBackOff, pull),
         "InvalidImageName" => (Reason::InvalidImageName, pull),
         "ErrImageNeverPull" => (Reason::ErrImageNeverPull, pull),

@@ -44,7 +44,7 @@ fn a_pod_that_does_not_run_says_why() {
         ("{}".into(), Reason::Starting, Fate::Waits),
         (waiting("ContainerCreating"), Reason::Starting, Fate::Waits),
         (waiting("SomethingNew"), Reason::Starting, Fate::Waits),
-        (waiting("ErrImagePull"), Reason::ErrImagePull, Fate::Waits),
+        (waiting("ErrImagePull"), Reason::ErrImagePull, Fate::Fails),
         (waiting("CreateContainerError"), Reason::CreateContainerError, Fate::Waits),
         (unschedulable.into(), Reason::Unschedulable, Fate::Waits),
         (waiting("ImagePullBackOff"), Reason::ImagePullBackOff, Fate::Fails),
