@@ -138,10 +138,10 @@ fn gates(network: &Network) -> String {
 	chain ingress {{{server}
 		{SERVER} vmap @ingress_isolation
 	}}
-	# Between two ports of the bridge the kernel sends a reset as it is, with the server's address instead of the
-	# Service's, and the client would ignore it. ICMP errors it translates.
+	# A reset for a packet that came over the bridge leaves as it is, with the server's address instead of the
+	# Service's, and the client would ignore it. ICMP errors are translated.
 	chain refuse {{
-		{CLIENT} {pods} {SERVER} {pods} ct status dnat reject with icmpx type admin-prohibited
+		ct status dnat reject with icmpx type admin-prohibited
 		meta l4proto tcp reject with tcp reset
 		reject with icmpx type admin-prohibited
 	}}

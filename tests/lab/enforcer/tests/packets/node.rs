@@ -18,12 +18,19 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, from_value, json};
 use ws_lab_enforcer::{Cluster, Link, LinkedPod, Network, Unknown, render};
 
+/// Address and port of a server.
+pub type Address = (Ipv4Addr, u16);
+
 /// Where every server listens, TCP and UDP.
 pub const PORT: u16 = 8080;
 /// A Service whose only server is pod 3.
-pub const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 96, 0, 10), 80);
-pub const NODE: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 90, 0, 1), PORT);
-pub const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 88, 0, 2), PORT);
+pub const SERVICE: Address = (Ipv4Addr::new(10, 96, 0, 10), 80);
+/// A Service whose only server is the node, at an address outside of the pod network, as the API server's.
+pub const SERVICE_OF_NODE: Address = (Ipv4Addr::new(10, 96, 0, 1), 443);
+/// It answers from this address, which UDP does only if it is bound to it.
+const SERVER_OF_NODE: Address = (Ipv4Addr::new(10, 88, 0, 1), PORT + 1);
+pub const NODE: Address = (Ipv4Addr::new(10, 90, 0, 1), PORT);
+pub const OUTSIDE: Address = (Ipv4Addr::new(10, 88, 0, 2), PORT);
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ pub enum Outcome {
 /// Longer than any answer takes here, shorter than TCP's first retransmission.
 const PATIENCE: Duration = Duration::from_millis(600);
 
-pub const fn pod(host: u8) -> (Ipv4Addr, u16) {
+pub const fn pod(host: u8) -> Address {
     (Ipv4Addr::new(10, 90, 0, host), PORT)
 }
 
@@ -76,16 +83,15 @@ impl Namespace {
         self.inside(move || run("nft", &["-f", "-"], &rules)).join().unwrap();
     }
 
-    /// Echoes what TCP and UDP bring to [`PORT`] of any IPv4 address.
-    fn serve(&self) {
-        let listener =
-            self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap()).join().unwrap();
+    /// Echoes what TCP and UDP bring to an address.
+    fn serve(&self, address: Address) {
+        let listener = self.inside(move || TcpListener::bind(address).unwrap()).join().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
             }
         });
-        self.serve_datagrams((Ipv4Addr::UNSPECIFIED, PORT).into());
+        self.serve_datagrams(address.into());
     }
 
     /// Echoes what UDP brings to an address.
@@ -158,11 +164,16 @@ impl Namespace {
         shown.split(':').next().unwrap().parse().unwrap()
     }
 
-    /// The hardware address of its interface.
-    pub fn mac(&self) -> String {
-        let shown = run("ip", &["-n", &self.0, "-o", "link", "show", "eth0"], "");
+    /// The hardware address of one of its interfaces.
+    pub fn mac(&self, interface: &str) -> String {
+        let shown = run("ip", &["-n", &self.0, "-o", "link", "show", interface], "");
         let after = shown.split("link/ether ").nth(1).unwrap();
         after.split(' ').next().unwrap().to_owned()
+    }
+
+    /// Tells it the hardware address of a neighbour, so that it need not ask.
+    pub fn knows(&self, neighbour: Ipv4Addr, mac: &str) {
+        self.ip(&format!("neigh replace {neighbour} lladdr {mac} dev eth0 nud permanent"));
     }
 }
 
@@ -221,18 +232,12 @@ impl Site {
         outside.ip("addr add 10.88.0.2/24 dev eth0");
         outside.ip("link set eth0 up");
         outside.ip("route add default via 10.88.0.1");
-        let (service, port) = SERVICE;
-        node.nft(&format!(
-            "table ip services {{ chain prerouting {{ type nat hook prerouting priority dstnat;
-             ip daddr {service} meta l4proto {{ tcp, udp }} th dport {port} dnat to 10.90.0.3:{PORT}
-             }}
-             }}
-"
-        ));
+        node.nft(&services(&[(SERVICE, pod(3)), (SERVICE_OF_NODE, SERVER_OF_NODE)]));
         let pods = [2, 3, 4].map(|host| add_pod(&node, host)).into();
         for namespace in [&node, &outside] {
-            namespace.serve();
+            namespace.serve((Ipv4Addr::UNSPECIFIED, PORT));
         }
+        node.serve(SERVER_OF_NODE);
         Self { node, pods, outside }
     }
 
@@ -263,10 +268,23 @@ impl Site {
             pod_uid: host.to_string(),
             address: pod(host).0,
             port: port(host).parse().unwrap(),
-            mac: self.pod(host).mac().parse().unwrap(),
+            mac: self.pod(host).mac("eth0").parse().unwrap(),
         };
         LinkedPod { pod: Arc::new(from_value(json!({"metadata": metadata})).unwrap()), link }
     }
+}
+
+/// What kube-proxy would do for Services with one server each.
+fn services(services: &[(Address, Address)]) -> String {
+    let rules = services.iter().map(|((service, port), (server, server_port))| {
+        format!(
+            "ip daddr {service} meta l4proto {{ tcp, udp }} th dport {port} dnat to {server}:{server_port}\n"
+        )
+    });
+    let rules: String = rules.collect();
+    format!(
+        "table ip services {{\nchain prerouting {{\ntype nat hook prerouting priority dstnat\n{rules}}}\n}}\n"
+    )
 }
 
 fn port(host: u8) -> String {
@@ -283,7 +301,7 @@ fn add_pod(node: &Namespace, host: u8) -> Namespace {
     pod.ip(&format!("addr add 10.90.0.{host}/16 dev eth0"));
     pod.ip("link set eth0 up");
     pod.ip("route add default via 10.90.0.1");
-    pod.serve();
+    pod.serve((Ipv4Addr::UNSPECIFIED, PORT));
     pod
 }
 
