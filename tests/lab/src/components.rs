@@ -4,8 +4,6 @@ pub mod config;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
-
 use crate::build::Binaries;
 use crate::certificates::{NODE_NAME, Pki};
 use crate::enforcement::Enforcement;
@@ -16,6 +14,9 @@ use config::text;
 pub const PAUSE_IMAGE: &str = "localhost/ws-lab/pause:1";
 /// The image of the cluster's DNS server.
 pub const COREDNS_IMAGE: &str = "localhost/ws-lab/coredns:1";
+
+/// The program that runs now, for components that are subcommands of it: also when a new build has replaced its file.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// What the command lines depend on.
 #[derive(Debug, Clone)]
@@ -235,11 +236,6 @@ fn enforcer(settings: &Settings) -> Option<Component> {
     ]));
     arguments.extend(delay.map(|delay| format!("--delay-ms={}", delay.as_millis())));
     Some(Component { name: "enforcer", network: network::NODE, program: settings.lab.clone(), arguments })
-}
-
-/// The program that runs now, for components that are subcommands of it.
-pub fn this_program() -> Result<PathBuf> {
-    std::env::current_exe().context("finding this program")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! What the lab asks of containerd, by its own command `ctr`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::build::Binaries;
-use crate::command;
-use crate::paths;
+use crate::network::{self, namespace};
+use crate::{command, paths};
 
 /// The namespace that Kubernetes' containers and images live in.
 const NAMESPACE: &str = "k8s.io";
@@ -24,21 +25,27 @@ impl Containerd {
         Self { ctr: binaries.path("ctr") }
     }
 
-    fn ctr(&self) -> Command {
+    /// Runs `ctr` in the node's network: should this program be killed meanwhile, `lab down` finds it there.
+    fn ctr<A: AsRef<OsStr>>(&self, verb: &[&str], arguments: &[A]) -> Result<String> {
         let mut ctr = Command::new(&self.ctr);
         ctr.arg("--address").arg(paths::containerd_socket()).args(["--namespace", NAMESPACE]);
-        ctr
+        ctr.args(verb).args(arguments);
+        namespace::enter(network::NODE, || command::output(&mut ctr))?
+    }
+
+    fn ask(&self, verb: &[&str]) -> Result<String> {
+        self.ctr::<&str>(verb, &[])
     }
 
     /// Whether it answers.
     pub fn answers(&self) -> bool {
-        paths::containerd_socket().exists() && command::output(self.ctr().arg("version")).is_ok()
+        paths::containerd_socket().exists() && self.ask(&["version"]).is_ok()
     }
 
     /// Imports an image archive; returns the references in it.
     pub fn import(&self, archive: &Path) -> Result<Vec<String>> {
         // The local client names each image as it unpacks it.
-        let said = command::output(self.ctr().args(["images", "import", "--local"]).arg(archive))?;
+        let said = self.ctr(&["images", "import", "--local"], &[archive])?;
         Ok(said.lines().filter_map(imported).map(str::to_owned).collect())
     }
 
@@ -48,21 +55,21 @@ impl Containerd {
         let (containers, sandboxes) = (self.containers()?, self.sandboxes()?);
         if !containers.is_empty() {
             // Fails for those whose end containerd has not seen yet; the caller tries again.
-            drop(command::output(self.ctr().args(["containers", "delete"]).args(containers)));
+            drop(self.ctr(&["containers", "delete"], &containers));
         }
         if !sandboxes.is_empty() {
-            drop(command::output(self.ctr().args(["sandboxes", "remove", "--force"]).args(sandboxes)));
+            drop(self.ctr(&["sandboxes", "remove", "--force"], &sandboxes));
         }
         Ok(self.containers()?.is_empty() && self.sandboxes()?.is_empty())
     }
 
     fn containers(&self) -> Result<Vec<String>> {
-        let text = command::output(self.ctr().args(["containers", "list", "--quiet"]))?;
+        let text = self.ask(&["containers", "list", "--quiet"])?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
     fn sandboxes(&self) -> Result<Vec<String>> {
-        let text = command::output(self.ctr().args(["sandboxes", "list"]))?;
+        let text = self.ask(&["sandboxes", "list"])?;
         // A heading, then one line each that begins with the name.
         Ok(text
             .lines()

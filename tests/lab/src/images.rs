@@ -20,7 +20,7 @@ use buildah::{Buildah, Recipe};
 
 pub use load::load;
 
-/// An image in a file, as an OCI archive.
+/// An image in a file, in a format that containerd imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive(pub PathBuf);
 

@@ -56,7 +56,7 @@ pub async fn run(enforcement: Enforcement, progress: Progress) -> Result<()> {
     let settings = Settings {
         containerd: cache.containerd(),
         pki: Pki::at(paths::run("pki")),
-        lab: components::this_program()?,
+        lab: components::THIS_PROGRAM.into(),
         binaries,
         enforcement,
     };

@@ -84,7 +84,10 @@ fn traces() -> BTreeSet<String> {
         );
     }
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    note("mount", mounts.lines().filter(|line| line.contains("ws-lab")).collect::<Vec<_>>().join("\n"));
+    // Not those of an image build, which may run at the same time.
+    let folders = ["/run/ws-lab", "/var/lib/ws-lab", "/ws-lab/containerd"];
+    let ours = mounts.lines().filter(|line| folders.iter().any(|folder| line.contains(folder)));
+    note("mount", ours.collect::<Vec<_>>().join("\n"));
     for key in ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"] {
         note(key, fs::read_to_string(Path::new("/proc/sys").join(key)).unwrap());
     }
@@ -98,12 +101,12 @@ fn traces() -> BTreeSet<String> {
     traces
 }
 
-/// Command lines of running processes that name a folder of the lab.
+/// Command lines of running processes that name a folder which only lives as long as a lab.
 fn processes() -> String {
     let all = fs::read_dir("/proc").unwrap().flatten();
     all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains("/run/ws-lab") || line.contains("/ws-lab/"))
+        .filter(|line| line.contains("/run/ws-lab"))
         .collect::<Vec<_>>()
         .join("\n")
 }

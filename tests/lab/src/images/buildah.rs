@@ -118,9 +118,9 @@ impl Buildah {
             }
             Ok(()) | Err(_) => {}
         }
-        let destination = format!("oci-archive:{}:{image}", partial.display());
-        // Layers are unpacked on this machine at once: compressing them would only take time.
-        command::output(self.command().args(["push", "--disable-compression", image, &destination]))?;
+        // An OCI archive would be compressed, whatever buildah is told, only to be unpacked on this machine at once.
+        let destination = format!("docker-archive:{}:{image}", partial.display());
+        command::output(self.command().args(["push", image, &destination]))?;
         fs::rename(partial, archive).context("publishing an image archive")
     }
 }

@@ -1,6 +1,7 @@
 //! Starts components and waits for them; remembers each in the state before anything else happens.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -50,7 +51,8 @@ impl Launcher {
             Ok(()) | Err(_) => {}
         }
         let mut command = Command::new(&component.program);
-        command.args(&component.arguments).env("PATH", self.path()?);
+        // Shown by `ps`, where the path of this very program would say nothing.
+        command.arg0(component.name).args(&component.arguments).env("PATH", self.path()?);
         let process = process::start(command, component.network, &log)
             .with_context(|| format!("{}\n{}", component.name, self.last_lines(component)))?;
         self.state.processes.insert(component.name.to_owned(), process);
