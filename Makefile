@@ -17,8 +17,11 @@ demo: tools images ## Boot the lab, install ws, contain a coding session, and sh
 
 test: unit cluster ## Run all tests: units, command line, manifests, and the cluster tests in the lab
 
-unit:
-	$(CARGO) test --$(PROFILE) --locked --workspace
+# The pod tests need root: they make namespaces of their own.
+unit: tools
+	$(CARGO) test --$(PROFILE) --locked --workspace --exclude ws-tests
+	$(CARGO) test --$(PROFILE) --locked -p ws-tests --lib --bins --test manifests
+	$(CARGO) test --$(PROFILE) --locked -p ws-agent --test pod -- --include-ignored --skip gateway
 
 cluster: tools images
 	tests/cluster/run.sh
@@ -37,6 +40,9 @@ lab: tools ## Boot the lab and leave it running
 
 manifests: tools ## Generate manifests/ anew from the code and the chart
 	$(CARGO) run -q --$(PROFILE) --locked -p ws-operator -- crd > manifests/crd.yaml
+	cp manifests/crd.yaml charts/ws/crds/ws.yaml
+	$$($(LAB) build)/helm template ws charts/ws --namespace ws-system --set namespace.create=true \
+		--kube-version 1.33.0 > manifests/install.yaml
 
 .PHONY: tools
 tools:

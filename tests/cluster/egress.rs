@@ -1,7 +1,7 @@
 //! Red team, group A: from a workspace, nothing is reached. Each attack also runs in a pod that is no workspace, where it
 //! succeeds.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use ws_tests::{
@@ -233,10 +233,8 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
 async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str>, line: &str) -> Result<()> {
     let image =
         lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
-    let mut labels = serde_json::json!({"flood": "yes"});
-    if let Some(class) = class {
-        labels[ws_api::CLASS_LABEL] = class.into();
-    }
+    let mut labels = BTreeMap::from([("flood", "yes")]);
+    labels.extend(class.map(|class| (ws_api::CLASS_LABEL, class)));
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
         "spec": {

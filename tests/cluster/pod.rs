@@ -37,7 +37,7 @@ async fn c01_there_is_no_credential_to_find() -> Result<()> {
             assert!(!found.stdout.contains(secret), "{secret}: {found}");
         }
         // The control: the host key is there to be found, in the pod's Secret.
-        let secret = lab.kubectl(&["-n", namespace, "get", "secret", "bare-host-key", "-o", "jsonpath={.data}"]).await?.ok()?;
+        let secret = lab.kubectl(&["-n", namespace, "get", "secrets", "-o", "jsonpath={.items[*].data}"]).await?.ok()?;
         ensure!(secret.stdout.contains("ssh-host-key"), "{secret}");
         // And the search finds one that lies around.
         let planted = format!("echo '-----BEGIN OPENSSH PRIVATE KEY-----' > /tmp/planted; {search}");

@@ -1,6 +1,6 @@
 //! `ws-agent`: see the library's documentation.
 
-use std::{env, fs::File, io::Write as _, process::ExitCode, time::Instant};
+use std::{env, fs, fs::File, io::Write as _, process::ExitCode, time::Instant};
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
@@ -10,7 +10,10 @@ use ws_agent::{
     stdio,
     workspace::Workspace,
 };
-use ws_api::termination::{self, Ending, Reason};
+use ws_api::{
+    agent::INSTALL,
+    termination::{self, Ending, Reason},
+};
 
 /// Enough for one connection's cryptography beside everything else.
 const WORKERS: usize = 2;
@@ -22,18 +25,30 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => end(&misconfigured(&hand_over::replace().into())),
         [command] if *command == SERVE => end(&serve(began).unwrap_or_else(|error| misconfigured(&error))),
-        ["stdio"] => match carry() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!("{error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        ["stdio"] => finish(carry()),
+        [command, path] if *command == INSTALL => finish(install(path)),
         _ => {
-            tracing::error!("usage: ws-agent [serve | stdio]");
+            tracing::error!("usage: ws-agent [serve | stdio | install PATH]");
             ExitCode::from(2)
         }
     }
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Copies this program to `path`, for nodes that cannot mount its image into a workspace.
+fn install(path: &str) -> anyhow::Result<()> {
+    let own = env::current_exe()?;
+    // A copy keeps the permissions, so it can be run by whoever can run this.
+    fs::copy(own, path).with_context(|| format!("copying the agent to {path}")).map(drop)
 }
 
 fn serve(began: Instant) -> anyhow::Result<Ending> {
