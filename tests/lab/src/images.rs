@@ -135,11 +135,11 @@ fn target_folder() -> Result<PathBuf> {
 
 /// Debian's minimal system, once: it changes only when its archive is removed from the cache.
 fn base(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
-    let tree = cache.images().join("base.tar");
+    let tree = cache.images().join("debian.tar");
     let lock = Lock::acquire(&cache.lock("base"), "build of the base", progress)?;
     if !tree.is_file() {
         progress.note(&format!("making a base of Debian {SUITE}"));
-        let partial = cache.images().join("base.partial.tar");
+        let partial = cache.images().join("debian.partial.tar");
         fs::create_dir_all(cache.images()).context("creating the folder for images")?;
         command::output(Command::new("mmdebstrap").args(["--variant=minbase", SUITE]).arg(&partial))?;
         fs::rename(partial, &tree).context("publishing the base")?;
