@@ -4,7 +4,7 @@
 //! again, until it answers. An agent answers once it has proven the isolation, so the handshake is the proof, and it comes
 //! before the status does.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -24,6 +24,9 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_mins(15);
 /// How long the operator may take to say anything at all.
 const OPERATOR_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long nothing is said: most workspaces are there by then.
+const SILENCE: Duration = Duration::from_millis(500);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// Between calls while the agent is about to answer.
@@ -55,18 +58,23 @@ pub async fn dial(
     }
 }
 
-/// Waits until the workspace can no longer be connected to, telling how it gets on.
+/// Waits until the workspace can no longer be connected to, telling how it gets on once that takes a while.
 async fn ended(mut sight: watch::Receiver<Sight>, ui: Option<&Ui>) -> Error {
+    let mut patience = pin!(sleep(SILENCE));
+    let mut is_slow = false;
     loop {
         let now = sight.borrow_and_update().clone();
         if let Some(error) = hopeless(&now) {
             return error;
         }
-        if let Some(ui) = ui {
+        if let (Some(ui), true) = (ui, is_slow) {
             ui.progress(&progress(&now.workspace));
         }
-        if sight.changed().await.is_err() {
-            return hopeless(&now).unwrap_or_else(|| Error::internal("the watch of the workspace ended"));
+        tokio::select! {
+            changed = sight.changed() => if changed.is_err() {
+                return hopeless(&now).unwrap_or_else(|| Error::internal("the watch of the workspace ended"));
+            },
+            () = &mut patience, if !is_slow => is_slow = true,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     changes::{baseline, fetch},
     cluster::{Cluster, Deletion, Observed},
     error::Error,
+    pulled::rebase,
     results,
     ssh::Connection,
     state::Memory,
@@ -47,9 +48,10 @@ pub struct Farewell {
 /// Keeps what changed in the workspace and was not pulled, if the workspace received a project at all.
 pub async fn save(connection: &Connection, memory: &Memory) -> Result<Saved, Error> {
     let Some(base) = baseline(memory)? else { return Ok(Saved::default()) };
-    let changes = timeout(SAVE_LIMIT, fetch(connection, base));
-    let changes =
-        changes.await.map_err(|_| Error::user("the workspace did not hand its changes over in time"))??;
+    let fetched = timeout(SAVE_LIMIT, fetch(connection, base)).await;
+    let mut changes =
+        fetched.map_err(|_| Error::user("the workspace did not hand its changes over in time"))??;
+    rebase(&mut changes, memory)?;
     let Some(patch) = results::unpulled_patch(&memory.project, &changes)? else {
         return Ok(Saved::default());
     };

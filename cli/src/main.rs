@@ -22,6 +22,7 @@ mod interrupt;
 mod names;
 mod owned;
 mod project;
+mod pulled;
 mod results;
 mod session;
 mod ssh;

@@ -5,6 +5,7 @@
 //!                 /project        the project's path, as bytes
 //!                 /key            the session's private key
 //!                 /baseline       what the workspace confirmed to have received; there once it did
+//!                 /pulled         what of the workspace's changes the project has by now
 //!                 /changes.patch  what was saved when the workspace ended
 //! ```
 //!
@@ -33,6 +34,7 @@ const RECORD: &str = "record.json";
 const PROJECT: &str = "project";
 const KEY: &str = "key";
 const BASELINE: &str = "baseline";
+const PULLED: &str = "pulled";
 const PATCH: &str = "changes.patch";
 
 /// How long a folder without a patch may stay after its workspace ended without this machine noticing.
@@ -152,6 +154,16 @@ impl Memory {
         self.write(BASELINE, manifest).map_err(|error| unwritable(&self.folder, &error))
     }
 
+    /// The manifest of what was pulled into the project, over all pulls.
+    pub fn pulled(&self) -> Option<Vec<u8>> {
+        fs::read(self.folder.join(PULLED)).ok()
+    }
+
+    /// Keeps the manifest of what was pulled.
+    pub fn keep_pulled(&self, manifest: &[u8]) -> Result<(), Error> {
+        self.write(PULLED, manifest).map_err(|error| unwritable(&self.folder, &error))
+    }
+
     /// Where the changes of an ended workspace are kept.
     pub fn patch(&self) -> PathBuf {
         self.folder.join(PATCH)
@@ -165,7 +177,7 @@ impl Memory {
 
     /// Forgets a workspace that is gone. A saved patch stays, with the name of what it belongs to.
     pub fn forget(&self) {
-        for file in [KEY, BASELINE] {
+        for file in [KEY, BASELINE, PULLED] {
             drop(fs::remove_file(self.folder.join(file)));
         }
         if !self.patch().exists() {

@@ -10,7 +10,7 @@ use crate::{
     changes::{baseline, fetch},
     cluster::Cluster,
     error::Error,
-    results,
+    pulled, results,
     state::{Memory, State},
     ui::Ui,
 };
@@ -58,7 +58,7 @@ pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
     show(&args, &difference, ui).map(|()| 0)
 }
 
-/// Fetches what changed in a workspace.
+/// Fetches what changed in a workspace, since what was pulled of it before.
 pub(super) async fn changes_of(existing: &Existing, cluster: &Cluster, ui: &Ui) -> Result<ChangeSet, Error> {
     let memory = existing.memory()?;
     let base = baseline(memory)?.ok_or_else(|| never_filled(memory))?;
@@ -66,7 +66,9 @@ pub(super) async fn changes_of(existing: &Existing, cluster: &Cluster, ui: &Ui) 
     ui.progress("reading the changes");
     let changes = fetch(&connection, base).await;
     connection.close().await;
-    changes
+    let mut changes = changes?;
+    pulled::rebase(&mut changes, memory)?;
+    Ok(changes)
 }
 
 fn never_filled(memory: &Memory) -> Error {

@@ -9,6 +9,7 @@ use ws_tree::TreePath;
 use super::{Context, diff::changes_of, existing::find, paths::in_project};
 use crate::{
     error::Error,
+    pulled::remember,
     results::{self, Difference},
     state::State,
     ui::Ui,
@@ -41,13 +42,15 @@ pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
         Ok((existing, changes))
     };
     let (existing, changes) = context.interrupts.unless(work).await?;
-    let project = &existing.memory()?.project;
+    let memory = existing.memory()?;
+    let project = &memory.project;
     let include = in_project(&args.include, project)?;
     if args.dry_run {
         return rehearse(&results::diff(project, &changes)?, &include, ui).map(|()| 0);
     }
     // From here on no signal is heeded until everything is in place, or nothing.
     let pulled = results::pull(project, &changes, &include)?;
+    remember(&changes, memory)?;
     if ui.json() {
         ui.json_result(&pulled)?;
     } else {
