@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::build::{self, Binaries};
+use crate::containerd::Containerd;
 use crate::enforcement::Enforcement;
 use crate::images::{self, Archive};
 use crate::lock::Lock;
@@ -36,17 +37,22 @@ const CONTROL: &str = "Netpol.*should support a 'default-deny-(ingress|all)' pol
 /// Runs both halves, each in a fresh lab, and writes the summary beside the sources.
 ///
 /// # Errors
-/// When a test failed with the enforcer or passed without one; the summary is written all the same.
+/// When a test failed with the enforcer or passed without one; the summary is written all the same. When the tests
+/// could not be run at all, nothing is written.
 pub async fn run(progress: Progress) -> Result<()> {
     let cache = Cache::locate()?;
     let binaries = build::ensure(&cache, Selection::Conformance, &progress)?;
-    let image = agnhost(&cache, &binaries, &progress)?;
     let suite = Suite { program: binaries.path("e2e.test"), reports: cache.logs() };
+    let image = agnhost(&cache, &binaries, &progress)?;
+    let parts = up::Parts::ensure(&progress)?;
+    // Half an hour of tests needs a lab that nobody else changes.
+    let lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
     if State::load()?.is_some() {
         bail!("a lab is up, and the tests need one of their own: take it down first");
     }
-    let control = in_lab(Enforcement::Off, &image, progress, || suite.run("control", CONTROL)).await?;
-    let enforced = in_lab(Enforcement::On, &image, progress, || suite.run("netpol", SUITE)).await?;
+    let tests = Bench { parts, image, lock, progress };
+    let control = tests.in_lab(Enforcement::Off, || suite.run("control", CONTROL)).await?;
+    let enforced = tests.in_lab(Enforcement::On, || suite.run("netpol", SUITE)).await?;
 
     let summary = Summary {
         versions: versions()?,
@@ -63,25 +69,32 @@ pub async fn run(progress: Progress) -> Result<()> {
     Ok(())
 }
 
-/// Does something in a new lab, which is taken down afterwards whatever comes of it.
-async fn in_lab<T>(
-    enforcement: Enforcement,
-    image: &Archive,
+/// What every lab of the run needs.
+struct Bench {
+    parts: up::Parts,
+    image: Archive,
+    lock: Lock,
     progress: Progress,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    up::run(enforcement, progress).await?;
-    let result = crate::load(vec![image.0.clone()], &progress).and_then(|()| {
-        // Minutes of tests: whoever wants to change the lab meanwhile has to wait.
-        let _lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
-        if !State::load()?.is_some_and(|state| state.ready && state.enforcement == enforcement) {
-            bail!("the lab was changed by somebody else");
-        }
-        progress.note(&format!("testing with the enforcer {enforcement}"));
-        work()
-    });
-    down::run(&progress)?;
-    result
+}
+
+impl Bench {
+    /// Does something in a new lab, which is taken down afterwards whatever comes of it.
+    async fn in_lab<T>(&self, enforcement: Enforcement, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.parts.start(&self.lock, enforcement, self.progress).await?;
+        let result = self.load().and_then(|()| {
+            self.progress.note(&format!("testing with the enforcer {enforcement}"));
+            work()
+        });
+        down::clear(&self.progress)?;
+        result
+    }
+
+    fn load(&self) -> Result<()> {
+        let state = State::load()?.context("the lab is gone")?;
+        let root = state.containerd.context("a lab without containerd")?;
+        let containerd = Containerd::new(&Binaries::at(state.binaries));
+        images::load(&containerd, &root, std::slice::from_ref(&self.image), &self.progress)
+    }
 }
 
 /// The image that the tests use, under the reference by which they ask for it: the newest that they list.
@@ -128,7 +141,11 @@ impl Suite {
             .context("starting e2e.test")?;
         let text = fs::read(&report)
             .with_context(|| format!("e2e.test ({status}) left no report; see {}", log.display()))?;
-        Tests::read(&text, SUITE)
+        let tests = Tests::read(&text, SUITE)?;
+        if tests.run() == 0 {
+            bail!("e2e.test ({status}) ran no tests; see {}", log.display());
+        }
+        Ok(tests)
     }
 }
 

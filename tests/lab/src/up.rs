@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::build;
+use crate::build::{self, Binaries};
 use crate::certificates::Pki;
 use crate::cluster::Cluster;
 use crate::components::{self, Component, Components, Settings, config};
@@ -37,35 +37,56 @@ const OUTSIDE: [&str; 6] = [
 /// Starts a lab, unless the same one runs already. What an earlier one left behind is removed first; when a step
 /// fails, everything is taken down again and only the logs stay.
 pub async fn run(enforcement: Enforcement, progress: Progress) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("a lab needs root: it makes network namespaces, mounts and cgroups");
+    let parts = Parts::ensure(&progress)?;
+    let lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
+    parts.start(&lock, enforcement, progress).await
+}
+
+/// What a lab is made of, ready to be started.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    cache: Cache,
+    binaries: Binaries,
+    archives: Vec<images::Archive>,
+}
+
+impl Parts {
+    /// Builds and installs what is missing.
+    pub fn ensure(progress: &Progress) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("a lab needs root: it makes network namespaces, mounts and cgroups");
+        }
+        let cache = Cache::locate()?;
+        packages::for_running(progress)?;
+        let binaries = build::ensure(&cache, Selection::Lab, progress)?;
+        let archives = images::ensure_own(&cache, &binaries, progress)?;
+        Ok(Self { cache, binaries, archives })
     }
-    let cache = Cache::locate()?;
-    packages::for_running(&progress)?;
-    let binaries = build::ensure(&cache, Selection::Lab, &progress)?;
-    let archives = images::ensure_own(&cache, &binaries, &progress)?;
-    let _lock = Lock::acquire(Path::new(paths::LOCK), "command that changes the lab", &progress)?;
-    if is_running(enforcement)? {
-        progress.note("the lab is up already");
-        return Ok(());
-    }
-    down::clear(&progress)?;
-    if cgroups::exist() {
-        bail!("another kubelet has pods on this machine (cgroup kubepods)");
-    }
-    let settings = Settings {
-        containerd: cache.containerd(),
-        pki: Pki::at(paths::run("pki")),
-        lab: components::THIS_PROGRAM.into(),
-        binaries,
-        enforcement,
-    };
-    let started = start(&settings, &cache, &archives, &progress).await;
-    if started.is_err() {
-        progress.note("the start failed; taking the lab down");
+
+    /// As [`run`], for whoever holds the lab's lock already.
+    pub async fn start(&self, _held: &Lock, enforcement: Enforcement, progress: Progress) -> Result<()> {
+        if is_running(enforcement)? {
+            progress.note("the lab is up already");
+            return Ok(());
+        }
         down::clear(&progress)?;
+        if cgroups::exist() {
+            bail!("another kubelet has pods on this machine (cgroup kubepods)");
+        }
+        let settings = Settings {
+            containerd: self.cache.containerd(),
+            pki: Pki::at(paths::run("pki")),
+            lab: components::THIS_PROGRAM.into(),
+            binaries: self.binaries.clone(),
+            enforcement,
+        };
+        let started = start(&settings, &self.cache, &self.archives, &progress).await;
+        if started.is_err() {
+            progress.note("the start failed; taking the lab down");
+            down::clear(&progress)?;
+        }
+        started
     }
-    started
 }
 
 /// Whether a lab with this treatment of policies is complete and alive.

@@ -75,7 +75,8 @@ impl Tests {
         Ok(tests)
     }
 
-    fn run(&self) -> usize {
+    /// How many were not skipped.
+    pub fn run(&self) -> usize {
         self.passed.len() + self.failed.len()
     }
 }
