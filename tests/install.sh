@@ -3,8 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=$(target/release/lab status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["binaries"])')
-KUBECONFIG=$(target/release/lab kubeconfig)
+lab=target/release/lab
+# What is loaded already is skipped.
+mapfile -t images < <($lab images)
+$lab load "${images[@]}"
+
+bin=$($lab status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["binaries"])')
+KUBECONFIG=$($lab kubeconfig)
 export KUBECONFIG
 
 case ${1:?chart or manifests} in
@@ -22,3 +27,14 @@ manifests)
   exit 2
   ;;
 esac
+
+# The garbage collector looks for new kinds of objects every 30 s. A cluster in which ws has just been installed is not what
+# is to be shown or tested, so wait until it deletes a workspace.
+"$bin/kubectl" create -f - >/dev/null <<'YAML'
+apiVersion: ws.dev/v1alpha1
+kind: Workspace
+metadata: {name: first, namespace: default}
+spec:
+  sshPublicKeys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFO/4UYtQoHTSC3QLPTcN3zBr2kVB0OvIghKbYXjyFCr"]
+YAML
+"$bin/kubectl" -n default delete workspace first --cascade=foreground --timeout=60s >/dev/null

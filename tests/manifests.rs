@@ -136,6 +136,7 @@ fn nobody_may_do_more_than_this() -> Result<()> {
         ("ws-operator ws-system coordination.k8s.io/leases[ws-operator]", "get patch"),
         ("ws-operator kube-system /services[kube-dns]", "list watch"),
         ("ws-gateway * /pods", "list watch"),
+        ("ws-gateway * ws.dev/workspaces", "get"),
         ("ws-gateway * ws.dev/workspaces/status", "patch"),
         ("ws-user * ws.dev/workspaces", "get list watch create delete"),
         ("ws-user * /pods/portforward", "get create"),

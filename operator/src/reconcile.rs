@@ -37,6 +37,9 @@ use crate::{
 
 mod create;
 
+/// How long the garbage collector may leave a pod alone. It looks for new kinds of objects every 30 s only, so it knows
+/// nothing of workspaces in the first moments after ws was installed.
+const LATE_COLLECTION: Duration = Duration::from_secs(3);
 /// How long a deletion may take before the status says that it takes long.
 const LONG_DELETION: Duration = Duration::from_secs(10);
 /// When an error is worth another try.
@@ -178,10 +181,17 @@ async fn delete_pod(workspace: &Workspace, ctx: &Context) -> Result<(), Error> {
     apply::delete_pod(&ctx.client, &namespace, &workspace.name_any(), &uid).await
 }
 
-/// The garbage collector deletes what the workspace owns. If that takes long, the status says so.
+/// The garbage collector deletes what the workspace owns. If that is late, the pod goes without it; if it takes long, the
+/// status says so.
 async fn leave(workspace: &Workspace, ctx: &Context, now: Timestamp) -> Result<Action, Error> {
     let since = workspace.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
-    let long = since + LONG_DELETION;
+    let (late, long) = (since + LATE_COLLECTION, since + LONG_DELETION);
+    if now < late {
+        return Ok(Action::requeue(late.duration_since(now).unsigned_abs()));
+    }
+    if ctx.caches.pod(workspace).is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        delete_pod(workspace, ctx).await?;
+    }
     if now < long {
         return Ok(Action::requeue(long.duration_since(now).unsigned_abs()));
     }

@@ -1,6 +1,7 @@
 //! The running lab, as `lab status --json` describes it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -33,6 +34,14 @@ pub struct Lab {
     /// The API server's log of all requests that change something, one JSON object a line.
     audit: PathBuf,
     pub addresses: Addresses,
+}
+
+/// One line of the sinks' log.
+#[derive(Deserialize)]
+struct Arrival {
+    place: String,
+    connection: u64,
+    hex: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,10 +127,21 @@ impl Lab {
         fs::read_to_string(&self.audit).with_context(|| self.audit.display().to_string())
     }
 
-    /// Everything that has reached a sink so far.
+    /// Every byte that has reached a sink so far, in the order of each connection.
     pub fn sunk(&self) -> Result<String> {
-        fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())
+        let log = fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())?;
+        let mut connections: BTreeMap<(String, u64), Vec<u8>> = BTreeMap::new();
+        // The last line may be half written.
+        for arrival in log.lines().filter_map(|line| serde_json::from_str::<Arrival>(line).ok()) {
+            let bytes = connections.entry((arrival.place, arrival.connection)).or_default();
+            bytes.extend(decoded(&arrival.hex.unwrap_or_default()));
+        }
+        Ok(connections.into_values().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect())
     }
+}
+
+fn decoded(hex: &str) -> impl Iterator<Item = u8> {
+    hex.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
 }
 
 fn lab_command(arguments: &[&str]) -> Result<Command> {

@@ -72,15 +72,15 @@ pub struct WorkspaceClassSpec {
 pub struct Lifetime {
     /// Of a workspace that does not say.
     #[serde(default = "default_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "4h"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"), extend("default" = "4h"))]
     pub default: Duration,
     /// The most that a workspace may ask for.
     #[serde(default = "max_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "24h"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"), extend("default" = "24h"))]
     pub max: Duration,
     /// Ends a workspace to which nobody is connected and in which nothing runs.
     #[serde(default = "idle_lifetime")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"), extend("default" = "30m"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"), extend("default" = "30m"))]
     pub idle: Duration,
 }
 

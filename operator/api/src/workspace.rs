@@ -54,7 +54,7 @@ pub struct WorkspaceSpec {
     pub egress: Option<Vec<String>>,
     /// Time from its creation to its end. Left out: the class's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s)){1,3}$"))]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("a lifetime is at least 1m"))]
     pub lifetime: Option<Duration>,
 }

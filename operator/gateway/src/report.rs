@@ -56,7 +56,7 @@ pub struct Reports {
 enum WriteError {
     #[error("the Workspace is gone, or another one has its name")]
     Gone,
-    #[error("the API server refused")]
+    #[error("the API server refused: {0}")]
     Api(#[source] Error),
     #[error("the API server did not answer in time")]
     TimedOut(#[from] Elapsed),

@@ -150,6 +150,8 @@ fn api_server(settings: &Settings) -> Component {
         ("allow-privileged", "true".to_owned()),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
+        ("audit-policy-file", text(&paths::run(config::AUDIT))),
+        ("audit-log-path", text(&paths::audit())),
         ("client-ca-file", pki("ca.crt")),
         ("tls-cert-file", pki("kube-apiserver.crt")),
         ("tls-private-key-file", pki("kube-apiserver.key")),

@@ -27,6 +27,10 @@ struct Status {
     logs: PathBuf,
     /// Every byte that reached the internet, the company network or a metadata address.
     sinks: PathBuf,
+    /// Every request that changed something on the API server.
+    audit: PathBuf,
+    /// containerd's root, which holds the layers of all containers.
+    containerd: PathBuf,
     namespaces: Namespaces,
     addresses: Addresses,
     components: BTreeMap<String, Component>,
@@ -85,6 +89,8 @@ fn observe() -> Result<Status> {
         binaries: Binaries::locate(&cache)?.folder().to_owned(),
         logs: cache.logs(),
         sinks: paths::sinks(),
+        audit: paths::audit(),
+        containerd: cache.containerd(),
         namespaces: Namespaces {
             node: network::NODE,
             internet: network::INTERNET,

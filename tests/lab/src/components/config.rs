@@ -1,5 +1,6 @@
 //! The components' configuration files, as values: only the fields that differ from what a component does by itself.
 
+mod audit;
 mod containerd;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::{network, paths};
 
 /// The names of the files below [`paths::RUN`].
 pub const CONTAINERD: &str = "containerd.toml";
+pub const AUDIT: &str = "audit.json";
 pub const KUBELET: &str = "kubelet.json";
 pub const KUBE_PROXY: &str = "kube-proxy.json";
 /// The folder with the pods' network configuration.
@@ -30,6 +32,7 @@ pub fn write_all(settings: &Settings) -> Result<()> {
     let containerd =
         toml::to_string(&containerd::Config::new(settings)).context("writing containerd's settings")?;
     write(CONTAINERD, &containerd)?;
+    write_json(AUDIT, &audit::Policy::writes())?;
     write_json(KUBELET, &Kubelet::new(settings))?;
     write_json(KUBE_PROXY, &KubeProxy::new())?;
     write_json(&format!("{CNI}/10-pods.conflist"), &PodNetwork::new())?;
