@@ -246,7 +246,9 @@ async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str
     let image =
         lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
     let mut labels = BTreeMap::from([("flood", "yes")]);
-    labels.extend(class.map(|class| (ws_api::CLASS_LABEL, class)));
+    if let Some(class) = class {
+        labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
+    }
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
         "spec": {

@@ -74,13 +74,13 @@ impl Stock {
     /// `ssh` with the key of this session, further options, and this command.
     pub fn command(&self, options: &[&str], remote: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-l", ws_api::ssh::USER, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
         ssh.args(["-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null"]);
         // The first value given to an option counts, so the caller's come before the defaults.
-        ssh.args(options);
+        ssh.args(options).args(["-l", ws_api::ssh::USER]);
         ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.path("known_hosts").display()));
-        ssh.arg("-o").arg(format!("CertificateFile={}", self.path("id-cert.pub").display()));
         ssh.arg("-o").arg(format!("ProxyCommand={}", self.proxy));
+        // `id-cert.pub` beside it is used by itself.
         ssh.arg("-i").arg(self.path("id")).arg("workspace").args(remote);
         ssh
     }
