@@ -7,6 +7,9 @@ lab=target/release/lab
 cargo=(cargo test --release --locked -p ws-tests)
 trap '$lab down' EXIT
 
+# The test of its crashes runs the operator beside the cluster.
+cargo build --release --locked -p ws-operator
+
 $lab down
 $lab up
 tests/install.sh chart
