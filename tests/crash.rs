@@ -9,7 +9,12 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use ws_tests::{
-    api_proxy::ApiProxy, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws,
+    api_proxy::ApiProxy,
+    lab::Lab,
+    namespace::{SOON, nothing_is_left, with_namespace},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
 };
 
 /// More than the operator writes for one workspace: the sweep ends by itself.
@@ -64,7 +69,7 @@ async fn session_survives_a_crash(lab: &Lab, namespace: &str, fatal: usize) -> R
         None => session.await?,
     };
     ensure!(output.clone().ok()?.stdout == "survived\n", "after write {fatal}: {output}");
-    nothing_is_left(lab, namespace).await?;
+    nothing_is_left(lab, namespace, SOON).await?;
     heir.kill().await?;
     Ok(was_killed)
 }
@@ -95,16 +100,6 @@ async fn scale_operator(lab: &Lab, replicas: u8) -> Result<()> {
     eventually(Duration::from_secs(30), "the scaled operator", async || {
         let pods = lab.kubectl(&select).await?.ok()?.stdout;
         anyhow::Ok((pods.is_empty() == (replicas == "--replicas=0")).then_some(()))
-    })
-    .await
-}
-
-async fn nothing_is_left(lab: &Lab, namespace: &str) -> Result<()> {
-    let kinds = "workspaces,pods,secrets,networkpolicies";
-    eventually(Duration::from_secs(30), "an empty namespace", async || {
-        let objects = lab.kubectl(&["-n", namespace, "get", kinds, "-o", "name"]).await?.ok()?;
-        ensure!(objects.stdout.is_empty(), "left: {}", objects.stdout);
-        anyhow::Ok(Some(()))
     })
     .await
 }

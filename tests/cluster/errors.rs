@@ -5,10 +5,14 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use ws_tests::{
-    class, command::Output, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws,
+    class,
+    command::Output,
+    lab::Lab,
+    namespace::{SOON, nothing_is_left, with_namespace},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
 };
-
-use crate::lifecycle::{nothing_is_left, nothing_is_left_within};
 
 /// One error line that says `what`, one hint, exit code 1.
 fn is_a_clear_refusal(output: Output, what: &[&str]) -> Result<()> {
@@ -29,7 +33,7 @@ async fn up_is_refused(arguments: &[&str], what: &[&str]) -> Result<()> {
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &[&["up", "--detach"], arguments].concat()).await?;
         is_a_clear_refusal(refused, what)?;
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -77,7 +81,7 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
         let refused = ws.run_in(project.path(), &["up", "--class", &class, "--detach"]).await?;
         is_a_clear_refusal(refused, &[image])?;
         class::delete(lab, &class).await?;
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -99,7 +103,7 @@ async fn a_pod_that_fits_no_node_is_said_within_two_seconds_of_the_scheduler() -
         interrupt(&up).await?;
         up.wait().await?;
         class::delete(lab, &class).await?;
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -111,7 +115,7 @@ async fn a_quota_that_is_used_up_is_said() -> Result<()> {
         lab.kubectl(&["-n", namespace, "create", "quota", "none", "--hard=pods=0"]).await?.ok()?;
         let project = Project::sample()?;
         is_a_clear_refusal(ws.run_in(project.path(), &["up", "--detach"]).await?, &["quota"])?;
-        nothing_is_left_within(lab, namespace, Duration::from_secs(15)).await
+        nothing_is_left(lab, namespace, Duration::from_secs(15)).await
     })
     .await
 }

@@ -2,26 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
-use ws_tests::{class, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws};
-
-/// Objects that ws makes in a user's namespace.
-pub(crate) const KINDS: &str = "workspaces,pods,secrets,networkpolicies";
-
-/// Fails unless, within 15 s, nothing of ws is left in the namespace.
-pub(crate) async fn nothing_is_left(lab: &Lab, namespace: &str) -> Result<()> {
-    nothing_is_left_within(lab, namespace, Duration::from_secs(15)).await
-}
-
-pub(crate) async fn nothing_is_left_within(lab: &Lab, namespace: &str, limit: Duration) -> Result<()> {
-    eventually(limit, "an empty namespace", async || {
-        let objects = lab.kubectl(&["-n", namespace, "get", KINDS, "-o", "name"]).await?.ok()?;
-        ensure!(objects.stdout.is_empty(), "left: {}", objects.stdout);
-        Ok::<_, anyhow::Error>(Some(()))
-    })
-    .await
-}
+use ws_tests::{
+    class,
+    namespace::{SOON, nothing_is_left, with_namespace},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
+};
 
 #[tokio::test]
 async fn a_run_shows_the_output_passes_the_exit_code_on_and_leaves_nothing() -> Result<()> {
@@ -32,7 +21,7 @@ async fn a_run_shows_the_output_passes_the_exit_code_on_and_leaves_nothing() -> 
         let run = ws.run_in(project.path(), &["run", "--", "bash", "-c", command]).await?.code(7)?;
         assert_eq!(run.stdout, "done\n", "{run}");
         assert!(run.stderr.contains("# pass 3"), "{run}");
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -64,7 +53,7 @@ async fn a_detached_workspace_stays_until_down() -> Result<()> {
         assert!(described.stdout.contains("Ready"), "{described}");
         assert_eq!(ws.bash("stay", "cat package.json").await?.ok()?.stdout, project.read("package.json")?);
         ws.run(&["down", "stay"]).await?.ok()?;
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -75,7 +64,7 @@ async fn a_workspace_deleted_with_kubectl_leaves_nothing() -> Result<()> {
         let ws = Ws::new(lab, namespace)?;
         ws.up("gone", Project::sample()?.path()).await?;
         lab.kubectl(&["-n", namespace, "delete", "workspace", "gone"]).await?.ok()?;
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -88,7 +77,7 @@ async fn a_workspace_that_nobody_uses_ends_by_itself() -> Result<()> {
         let project = Project::sample()?;
         let path = project.path().display().to_string();
         ws.run(&["up", &path, "--name", "idle", "--class", &class, "--detach"]).await?.ok()?;
-        nothing_is_left_within(lab, namespace, Duration::from_secs(40)).await?;
+        nothing_is_left(lab, namespace, Duration::from_secs(40)).await?;
         class::delete(lab, &class).await
     })
     .await
@@ -103,7 +92,7 @@ async fn a_workspace_whose_lifetime_is_over_is_destroyed_while_it_is_used() -> R
         ws.run(&["up", &path, "--name", "short", "--lifetime", "1m", "--detach"]).await?.ok()?;
         let cut = ws.run(&["attach", "short", "--", "sleep", "600"]).await?;
         assert!(!cut.is_ok(), "{cut}");
-        nothing_is_left(lab, namespace).await
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }

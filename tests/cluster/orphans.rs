@@ -5,12 +5,16 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::time::Instant;
-use ws_tests::{class, lab::Lab, namespace::with_namespace, project::Project, wait::eventually, ws::Ws};
-
-use crate::{
-    errors::signal,
-    lifecycle::{nothing_is_left, nothing_is_left_within},
+use ws_tests::{
+    class,
+    lab::Lab,
+    namespace::{SOON, nothing_is_left, with_namespace},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
 };
+
+use crate::errors::signal;
 
 /// Moments in the start of a session, as what is on the cluster by then.
 const STAGES: [(&str, &[&str]); 4] = [
@@ -44,7 +48,7 @@ async fn a_command_that_is_killed_at_any_stage_leaves_nothing() -> Result<()> {
             )?;
             reached(lab, namespace, stage).await?;
             child.kill().await?;
-            nothing_is_left_within(lab, namespace, Duration::from_secs(40)).await?;
+            nothing_is_left(lab, namespace, Duration::from_secs(40)).await?;
             class::delete(lab, &class).await
         })
         .await?;
@@ -65,7 +69,7 @@ async fn a_command_that_is_told_to_end_destroys_its_workspace_at_any_stage() -> 
             let status = child.wait().await?;
             ensure!(!status.success(), "{name} at the stage where {}", stage.0);
             ensure!(asked.elapsed() < Duration::from_secs(15), "{name}: {:?}", asked.elapsed());
-            nothing_is_left(lab, namespace).await
+            nothing_is_left(lab, namespace, SOON).await
         })
         .await?;
     }

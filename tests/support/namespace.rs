@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 
 use crate::{diagnostics, lab::Lab, wait::eventually};
@@ -37,6 +37,22 @@ pub async fn create(lab: &Lab, name: &str, level: &str) -> Result<()> {
     eventually(Duration::from_secs(10), "a default service account", async || {
         let account = lab.kubectl(&["-n", name, "get", "serviceaccount", "default"]).await?;
         anyhow::Ok(account.is_ok().then_some(()))
+    })
+    .await
+}
+
+/// Objects that ws makes in a user's namespace.
+const KINDS: &str = "workspaces,pods,secrets,networkpolicies";
+
+/// Time for everything to be gone once something is being deleted.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// Fails unless, within `limit`, nothing of ws is left in the namespace.
+pub async fn nothing_is_left(lab: &Lab, namespace: &str, limit: Duration) -> Result<()> {
+    eventually(limit, "an empty namespace", async || {
+        let objects = lab.kubectl(&["-n", namespace, "get", KINDS, "-o", "name"]).await?.ok()?;
+        ensure!(objects.stdout.is_empty(), "left: {}", objects.stdout);
+        anyhow::Ok(Some(()))
     })
     .await
 }

@@ -73,11 +73,29 @@ pub fn ensure_agnhost(
 
 /// Builds ws's own images and returns their archives.
 pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
+    let (buildah, recipes) = ready(cache, progress)?;
+    recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect()
+}
+
+/// Builds ws's own images, copies them to `repository` (a registry, and a path in it if one is wanted) and returns their
+/// references there.
+pub fn publish(cache: &Cache, repository: &str, progress: &Progress) -> Result<Vec<String>> {
+    let (buildah, recipes) = ready(cache, progress)?;
+    let push = |recipe: &Recipe| {
+        buildah.build(recipe, progress)?;
+        let reference = format!("{}/{}:{VERSION}", repository.trim_end_matches('/'), recipe.name);
+        buildah.publish(recipe, &reference, progress)?;
+        Ok(reference)
+    };
+    recipes.iter().map(push).collect()
+}
+
+fn ready(cache: &Cache, progress: &Progress) -> Result<(Buildah, Vec<Recipe>)> {
     packages::for_building(progress)?;
     let binaries = build_servers(progress)?;
     let buildah = Buildah::new(cache);
     let base = base(cache, &buildah, progress)?;
-    recipes(&binaries, &base).iter().map(|recipe| buildah.build(recipe, progress)).collect()
+    Ok((buildah, recipes(&binaries, &base)))
 }
 
 /// One image for each server, and the workspace's.

@@ -81,7 +81,11 @@ enum Verb {
     /// Print the path of the log of everything that reached the lab's outer networks
     Sinks,
     /// Build ws's images and print the paths of their archives
-    Images,
+    Images {
+        /// Copy them to this registry instead, and print their references there
+        #[arg(long, value_name = "REGISTRY")]
+        push: Option<String>,
+    },
     /// Import image archives into the running lab
     Load {
         /// OCI or docker archives
@@ -136,7 +140,12 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Kubeconfig => answer(&paths::kubeconfig().display().to_string())?,
         Verb::Sinks => answer(&paths::sinks().display().to_string())?,
-        Verb::Images => {
+        Verb::Images { push: Some(registry) } => {
+            for reference in images::publish(&Cache::locate()?, &registry, &progress)? {
+                answer(&reference)?;
+            }
+        }
+        Verb::Images { push: None } => {
             for Archive(path) in images::ensure_all(&Cache::locate()?, &progress)? {
                 answer(&path.display().to_string())?;
             }

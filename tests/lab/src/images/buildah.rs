@@ -110,6 +110,15 @@ impl Buildah {
         Ok(())
     }
 
+    /// Copies the image of `recipe`, which has been built, to a registry as `reference`. Who may write there is told by
+    /// `buildah login`.
+    pub fn publish(&self, recipe: &Recipe, reference: &str, progress: &Progress) -> Result<()> {
+        let _lock = Lock::acquire(&self.lock, "build of images", progress)?;
+        progress.note(&format!("pushing {reference}"));
+        command::output(self.command().args(["push", &recipe.image, &format!("docker://{reference}")]))?;
+        Ok(())
+    }
+
     fn push(&self, image: &str, archive: &Path) -> Result<()> {
         let partial = archive.with_extension("partial");
         match fs::remove_file(&partial) {
