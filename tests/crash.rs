@@ -25,10 +25,32 @@ async fn an_operator_that_dies_after_any_of_its_writes_leaves_no_orphan() -> Res
     let lab = Lab::running().await?;
     scale_operator(&lab, 0).await?;
     let outcome = sweep().await;
-    scale_operator(&lab, 1).await?;
+    scale_operator(&lab, 2).await?;
     let crashes = outcome?;
     ensure!(crashes >= 4, "the operator was killed {crashes} times only: nothing is proven");
     Ok(())
+}
+
+#[tokio::test]
+async fn another_replica_takes_over_from_a_leader_that_is_gone() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let leader =
+            ["-n", lab.ws_namespace(), "get", "leases", "-o", "jsonpath={.items[0].spec.holderIdentity}"];
+        let first = eventually(Duration::from_mins(1), "a leader", async || {
+            let leader = lab.kubectl(&leader).await?.ok()?.stdout;
+            anyhow::Ok(Some(leader).filter(|leader| !leader.is_empty()))
+        })
+        .await?;
+        let kill = ["-n", lab.ws_namespace(), "delete", "pod", first.as_str(), "--grace-period=0", "--force"];
+        lab.kubectl(&kill).await?.ok()?;
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::sample()?);
+        let run = ws.run_in(project.path(), &["run", "--", "echo", "led"]).await?.ok()?;
+        assert_eq!(run.stdout, "led\n");
+        let second = lab.kubectl(&leader).await?.ok()?.stdout;
+        ensure!(!second.is_empty() && second != first, "{second} leads after {first}");
+        Ok(())
+    })
+    .await
 }
 
 /// Number of writes after which the operator was killed.

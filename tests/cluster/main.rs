@@ -9,5 +9,6 @@ mod orphans;
 mod pod;
 mod policy;
 mod results;
+mod servers;
 mod ssh;
 mod upload;
