@@ -80,6 +80,7 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType: Default + Eq + Hash + Clone> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let mut told = false;
     loop {
         let events = watcher(api.clone(), config.clone());
         let mut events = pin!(events.modify(|object| object.managed_fields_mut().clear()));
@@ -89,10 +90,14 @@ async fn follow<K>(
                     writer.apply_watcher_event(&event);
                     if matches!(event, Event::InitDone) {
                         live.store(true, Ordering::Release);
+                        told = false;
                     }
                     changed.notify_one();
                 }
+                // Said once, not five times a second for as long as it lasts.
+                Err(_) if told => break,
                 Err(error) => {
+                    told = true;
                     warn!(kind = %K::kind(&K::DynamicType::default()), "watch is broken: {error}");
                     break;
                 }
