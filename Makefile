@@ -3,8 +3,6 @@
 CARGO   ?= cargo
 PROFILE := release
 LAB     := target/$(PROFILE)/lab
-# Servers and the agent are static: their images are FROM scratch.
-STATIC  := x86_64-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit cluster bench conformance images lab manifests
@@ -17,11 +15,11 @@ demo: tools images ## Boot the lab, install ws, contain a coding session, and sh
 
 test: unit cluster ## Run all tests: units, command line, manifests, and the cluster tests in the lab
 
-# The pod tests need root: they make namespaces of their own.
+# Always the whole workspace, and tests by their targets' names: with fewer members cargo would choose other features and
+# compile most dependencies once more. The last ones need root: they make namespaces of their own.
 unit: tools
-	$(CARGO) test --$(PROFILE) --locked --workspace --exclude ws-tests
-	$(CARGO) test --$(PROFILE) --locked -p ws-tests --lib --bins --test manifests
-	$(CARGO) test --$(PROFILE) --locked -p ws-agent --test pod -- --include-ignored --skip gateway
+	$(CARGO) test --$(PROFILE) --locked --workspace
+	$(CARGO) test --$(PROFILE) --locked --workspace --test pod --test packets -- --ignored --skip gateway
 
 cluster: tools images
 	tests/cluster/run.sh
@@ -46,5 +44,5 @@ manifests: tools ## Generate manifests/ anew from the code and the chart
 
 .PHONY: tools
 tools:
-	$(CARGO) build --$(PROFILE) --locked -p ws -p ws-lab
+	$(CARGO) build --$(PROFILE) --locked --workspace --bins
 	$(LAB) build

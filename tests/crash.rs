@@ -21,6 +21,7 @@ use ws_tests::{
 const ENOUGH: usize = 20;
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_operator_that_dies_after_any_of_its_writes_leaves_no_orphan() -> Result<()> {
     let lab = Lab::running().await?;
     scale_operator(&lab, 0).await?;
@@ -32,6 +33,7 @@ async fn an_operator_that_dies_after_any_of_its_writes_leaves_no_orphan() -> Res
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn another_replica_takes_over_from_a_leader_that_is_gone() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let leader =

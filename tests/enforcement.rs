@@ -34,6 +34,7 @@ async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -> Result<()> {
     let lab = cluster_with_enforcer("off").await?;
     let operator = ["-n", lab.ws_namespace(), "set", "env", "deployment/ws-operator", DEADLINE];
@@ -67,6 +68,7 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_slow_enforcer_is_waited_for() -> Result<()> {
     cluster_with_enforcer(&format!("slow:{}", DELAY.as_millis())).await?;
     with_namespace(async |lab, namespace| {

@@ -8,7 +8,6 @@ missing=()
 for tool in sshd rsync; do command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || missing+=("$tool"); done
 if [ ${#missing[@]} -gt 0 ]; then apt-get install -y --no-install-recommends openssh-server rsync >&2; fi
 
-cargo build --release --locked -p ws-tests --bins
 lab=target/release/lab
 trap '$lab down >&2' EXIT
 $lab down >&2

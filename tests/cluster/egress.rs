@@ -43,6 +43,7 @@ async fn only_the_open_pod_reaches(
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a01_the_seed_line_shows_the_tests_and_sends_nothing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
@@ -74,6 +75,7 @@ async fn a01_the_seed_line_shows_the_tests_and_sends_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a02_raw_sockets_reach_no_port_of_the_internet_or_the_company() -> Result<()> {
     only_the_open_pod_reaches(async |_, _| {
         let canary = canary()?;
@@ -88,6 +90,7 @@ async fn a02_raw_sockets_reach_no_port_of_the_internet_or_the_company() -> Resul
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a03_no_datagram_leaves() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -109,6 +112,7 @@ async fn a03_no_datagram_leaves() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a07_ipv6_leads_nowhere() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
@@ -130,6 +134,7 @@ async fn a07_ipv6_leads_nowhere() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a08_the_metadata_service_is_out_of_reach() -> Result<()> {
     only_the_open_pod_reaches(async |lab, _| {
         Ok(lab
@@ -143,6 +148,7 @@ async fn a08_the_metadata_service_is_out_of_reach() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
     only_the_open_pod_reaches(async |lab, _| {
         let node = lab.addresses.node.as_str();
@@ -159,6 +165,7 @@ async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
     only_the_open_pod_reaches(async |lab, namespace| {
         let pods = lab.kubectl(&["-n", lab.ws_namespace(), "get", "pods", "-o", "json"]).await?.ok()?;
@@ -198,6 +205,7 @@ async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Result<()> {
     const PODS: u32 = 20;
     with_namespace(async |lab, namespace| {

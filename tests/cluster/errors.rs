@@ -39,26 +39,31 @@ async fn up_is_refused(arguments: &[&str], what: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_unknown_class_is_named() -> Result<()> {
     up_is_refused(&["--class", "missing"], &["missing"]).await
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_image_that_the_class_does_not_allow_is_named() -> Result<()> {
     up_is_refused(&["--image", "docker.io/evil/image:1"], &["docker.io/evil/image:1", "default"]).await
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_unknown_egress_rule_is_named() -> Result<()> {
     up_is_refused(&["--egress", "no-such-rule"], &["no-such-rule"]).await
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_lifetime_beyond_the_class_is_refused_with_the_longest() -> Result<()> {
     up_is_refused(&["--lifetime", "1000h"], &["24h"]).await
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_name_that_is_taken_is_refused_and_its_owner_lives() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -72,6 +77,7 @@ async fn a_name_that_is_taken_is_refused_and_its_owner_lives() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -87,6 +93,7 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_pod_that_fits_no_node_is_said_within_two_seconds_of_the_scheduler() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -109,6 +116,7 @@ async fn a_pod_that_fits_no_node_is_said_within_two_seconds_of_the_scheduler() -
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_quota_that_is_used_up_is_said() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -121,6 +129,7 @@ async fn a_quota_that_is_used_up_is_said() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_user_who_may_not_hears_which_permission_is_missing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let kubeconfig = powerless(lab, namespace).await?;
@@ -154,6 +163,7 @@ async fn powerless(lab: &Lab, namespace: &str) -> Result<PathBuf> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_resource_with_every_field_wrong_is_refused_with_every_field_named() -> Result<()> {
     let lab = Lab::running().await?;
     let workspace = json!({

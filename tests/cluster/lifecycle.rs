@@ -13,6 +13,7 @@ use ws_tests::{
 };
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_run_shows_the_output_passes_the_exit_code_on_and_leaves_nothing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -27,6 +28,7 @@ async fn a_run_shows_the_output_passes_the_exit_code_on_and_leaves_nothing() -> 
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn standard_input_reaches_the_command_and_its_end_too() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -42,6 +44,7 @@ async fn standard_input_reaches_the_command_and_its_end_too() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_detached_workspace_stays_until_down() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -59,6 +62,7 @@ async fn a_detached_workspace_stays_until_down() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_workspace_deleted_with_kubectl_leaves_nothing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -70,6 +74,7 @@ async fn a_workspace_deleted_with_kubectl_leaves_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_workspace_that_nobody_uses_ends_by_itself() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -84,6 +89,7 @@ async fn a_workspace_that_nobody_uses_ends_by_itself() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_workspace_whose_lifetime_is_over_is_destroyed_while_it_is_used() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -98,6 +104,7 @@ async fn a_workspace_whose_lifetime_is_over_is_destroyed_while_it_is_used() -> R
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn the_status_tells_the_whole_story() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;

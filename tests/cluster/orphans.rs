@@ -36,6 +36,7 @@ async fn reached(lab: &Lab, namespace: &str, (stage, question): (&str, &[&str]))
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_command_that_is_killed_at_any_stage_leaves_nothing() -> Result<()> {
     for stage in STAGES {
         with_namespace(async |lab, namespace| {
@@ -57,6 +58,7 @@ async fn a_command_that_is_killed_at_any_stage_leaves_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_command_that_is_told_to_end_destroys_its_workspace_at_any_stage() -> Result<()> {
     for (stage, name) in STAGES.into_iter().zip(["INT", "TERM", "HUP", "INT"]) {
         with_namespace(async |lab, namespace| {
@@ -77,6 +79,7 @@ async fn a_command_that_is_told_to_end_destroys_its_workspace_at_any_stage() -> 
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_workspace_in_use_is_not_idle() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;

@@ -44,6 +44,7 @@ async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Resu
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a13_a_deleted_policy_is_back_within_five_seconds() -> Result<()> {
     is_repaired(async |lab, namespace| {
         lab.kubectl(&["-n", namespace, "delete", "networkpolicy", POLICY]).await?.ok().map(drop)
@@ -52,6 +53,7 @@ async fn a13_a_deleted_policy_is_back_within_five_seconds() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a13_a_widened_policy_is_repaired_within_five_seconds() -> Result<()> {
     is_repaired(async |lab, namespace| {
         let patch = r#"[{"op": "replace", "path": "/spec/egress", "value": [{}]}]"#;
@@ -64,6 +66,7 @@ async fn a13_a_widened_policy_is_repaired_within_five_seconds() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a13_a_second_policy_that_widens_the_first_ends_the_sessions() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;

@@ -12,6 +12,7 @@ async fn edited(lab: &Lab, namespace: &str, line: &str) -> Result<(Ws, Project)>
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn an_edit_is_shown_and_pulled() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, project) =
@@ -30,6 +31,7 @@ async fn an_edit_is_shown_and_pulled() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_file_that_changed_on_the_laptop_is_never_overwritten_and_nothing_else_is_applied() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, project) = edited(lab, namespace, "echo pod >> src/slug.js; echo new > new.txt").await?;
@@ -44,6 +46,7 @@ async fn a_file_that_changed_on_the_laptop_is_never_overwritten_and_nothing_else
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn what_would_run_on_the_laptop_comes_only_by_name() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let line = "mkdir -p .git/hooks .vscode .github/workflows; echo evil > .git/hooks/pre-commit; echo evil > .envrc; \
@@ -65,6 +68,7 @@ async fn what_would_run_on_the_laptop_comes_only_by_name() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn changes_that_were_not_pulled_are_kept_as_a_patch() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -87,6 +91,7 @@ async fn changes_that_were_not_pulled_are_kept_as_a_patch() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn names_and_contents_from_the_pod_are_escaped_on_the_terminal() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let line = r#"touch "$(printf 'a\033]0;title\007b')"; printf 'x\033[31mred\n' >> src/slug.js"#;

@@ -7,6 +7,7 @@ use ws_tests::lab::Lab;
 const ADMIN: u16 = 9090;
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn each_server_is_alive_ready_and_measured() -> Result<()> {
     let lab = Lab::running().await?;
     for (server, metric) in [("ws-operator", "ws_operator_"), ("ws-gateway", "ws_gateway_")] {

@@ -15,6 +15,7 @@ use ws_tests::{
 const MEBIBYTE: usize = 1 << 20;
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn stock_ssh_runs_commands_and_hears_how_they_ended() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "stock").await?;
@@ -32,6 +33,7 @@ async fn stock_ssh_runs_commands_and_hears_how_they_ended() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn only_language_and_terminal_variables_reach_a_session() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "variables").await?;
@@ -48,6 +50,7 @@ async fn only_language_and_terminal_variables_reach_a_session() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn bulk_through_cat_comes_back_whole() -> Result<()> {
     const BYTES: usize = 64 * MEBIBYTE;
     with_namespace(async |lab, namespace| {
@@ -64,6 +67,7 @@ async fn bulk_through_cat_comes_back_whole() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_channel_that_nobody_reads_holds_up_no_other() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "hol").await?;
@@ -87,6 +91,7 @@ async fn a_channel_that_nobody_reads_holds_up_no_other() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn d01_another_host_key_is_refused_before_anything_is_said() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "host").await?;
@@ -104,6 +109,7 @@ async fn d01_another_host_key_is_refused_before_anything_is_said() -> Result<()>
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn d02_only_the_certificate_for_this_pod_opens_it() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "mine").await?;
@@ -144,6 +150,7 @@ async fn d02_only_the_certificate_for_this_pod_opens_it() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let session = Stock::up(lab, namespace, "back").await?;
@@ -160,6 +167,7 @@ async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn d07_names_are_never_a_command_line() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
@@ -174,6 +182,7 @@ async fn d07_names_are_never_a_command_line() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn our_client_separates_the_outputs_and_passes_the_code_on() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;

@@ -25,6 +25,7 @@ async fn git(project: &Project, arguments: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn ignored_files_stay_tracked_files_go_and_git_stays() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let project = Project::sample()?
@@ -53,6 +54,7 @@ async fn ignored_files_stay_tracked_files_go_and_git_stays() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn f02_links_that_leave_the_project_are_not_followed() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let outside = Project::empty()?.with("secret", "outside-secret")?;
@@ -79,6 +81,7 @@ async fn f02_links_that_leave_the_project_are_not_followed() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn odd_names_and_kinds_of_files_do_no_harm() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let project = Project::sample()?;
@@ -111,6 +114,7 @@ fn command(program: &str, argument: &OsStr) -> tokio::process::Command {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn no_file_at_all_is_a_project_too() -> Result<()> {
     with_namespace(async |lab, namespace| {
         assert_eq!(in_workspace(lab, namespace, &Project::empty()?, "ls -A | wc -l").await?, "0\n");
@@ -120,6 +124,7 @@ async fn no_file_at_all_is_a_project_too() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_file_of_four_gibibytes_arrives_whole() -> Result<()> {
     const SIZE: u64 = 4 << 30;
     with_namespace(async |lab, namespace| {
@@ -133,6 +138,7 @@ async fn a_file_of_four_gibibytes_arrives_whole() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_home_folder_is_no_project() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
