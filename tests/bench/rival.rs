@@ -19,8 +19,9 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 /// Unpacks sshd and the libraries that the image lacks from an archive on its standard input, and starts it on loopback.
 const START: &str = "mkdir -p /tmp/sshd && cd /tmp/sshd && tar x && ssh-keygen -q -t ed25519 -N '' -f host && chmod 600 authorized && \
-    LD_LIBRARY_PATH=/tmp/sshd/lib /tmp/sshd/sshd -f /dev/null -p 2200 -h /tmp/sshd/host -o ListenAddress=127.0.0.1 -o UsePAM=no \
-    -o StrictModes=no -o PidFile=none -o AuthorizedKeysFile=/tmp/sshd/authorized";
+    (LD_LIBRARY_PATH=/tmp/sshd/lib setsid /tmp/sshd/sshd -D -f /dev/null -p 2200 -h /tmp/sshd/host -o ListenAddress=127.0.0.1 \
+    -o UsePAM=no -o StrictModes=no -o PidFile=none -o AuthorizedKeysFile=/tmp/sshd/authorized </dev/null >/dev/null 2>&1 &) && \
+    until (: </dev/tcp/127.0.0.1/2200) 2>/dev/null; do sleep 0.1; done";
 
 pub(crate) struct Rival {
     folder: TempDir,
