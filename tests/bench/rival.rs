@@ -42,8 +42,10 @@ impl Rival {
         let mut forward = lab.kubectl_command(&["-n", namespace, "port-forward", POD, ":2200"]);
         let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
         let stdout = forward.stdout.take().context("no output")?;
-        let line =
-            BufReader::new(stdout).lines().next_line().await?.context("kubectl port-forward said nothing")?;
+        let mut said = BufReader::new(stdout).lines();
+        let line = said.next_line().await?.context("kubectl port-forward said nothing")?;
+        // It ends when nobody reads what it says about each connection.
+        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
         let port =
             line.split(':').nth(1).and_then(|rest| rest.split(' ').next()).context(line.clone())?.parse()?;
         Ok(Self { folder, port, _forward: forward })
