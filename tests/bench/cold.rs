@@ -23,16 +23,12 @@ use crate::report::{Report, Samples};
 const ROUNDS: usize = 15;
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    let (mut bare, mut ours) = (Samples::default(), Samples::default());
+    let (mut bare, mut ours) = (Samples::new(), Samples::new());
     with_namespace(async |lab, namespace| {
         let pods: Api<Pod> = Api::namespaced(lab.client().await?, namespace);
         let ws = Ws::new(lab, namespace)?;
         let project = Project::sample()?;
-        let image = lab
-            .kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"])
-            .await?
-            .ok()?
-            .stdout;
+        let image = lab.workspace_image().await?;
         for round in 0..ROUNDS {
             bare.push_ms(bare_pod(&pods, &format!("bare-{round}"), &image).await?);
             ours.push_ms(workspace(&ws, &project).await?);

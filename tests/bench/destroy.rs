@@ -12,11 +12,11 @@ use crate::report::{Report, Samples};
 const ROUNDS: usize = 10;
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    let (mut bare, mut ours) = (Samples::default(), Samples::default());
+    let (mut bare, mut ours) = (Samples::new(), Samples::new());
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         let project = Project::sample()?;
-        let image = lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?.stdout;
+        let image = lab.workspace_image().await?;
         for _ in 0..ROUNDS {
             ws.up("destroy", project.path()).await?;
             let start = Instant::now();

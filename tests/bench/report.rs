@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What was measured in several rounds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {

@@ -4,9 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # sshd and rsync, to be measured against.
-missing=()
-for tool in sshd rsync; do command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || missing+=("$tool"); done
-if [ ${#missing[@]} -gt 0 ]; then apt-get install -y --no-install-recommends openssh-server rsync >&2; fi
+if ! [ -x /usr/sbin/sshd ] || ! command -v rsync >/dev/null; then
+  apt-get install -y --no-install-recommends openssh-server rsync >&2
+fi
 
 lab=target/release/lab
 trap '$lab down >&2' EXIT

@@ -251,8 +251,7 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
 
 /// A pod that is not the operator's but has the labels of a class, so that the class's policy selects it.
 async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str>, line: &str) -> Result<()> {
-    let image =
-        lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
+    let image = lab.workspace_image().await?;
     let mut labels = BTreeMap::from([("flood", "yes")]);
     if let Some(class) = class {
         labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
@@ -263,7 +262,7 @@ async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str
             "restartPolicy": "Never", "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "pod", "image": image.stdout, "command": ["timeout", "10", "bash", "-c", line],
+                "name": "pod", "image": image, "command": ["timeout", "10", "bash", "-c", line],
                 "resources": {"limits": {"cpu": "50m"}},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],

@@ -111,6 +111,12 @@ impl Lab {
         run_with_input(self.kubectl_command(arguments), manifest.as_bytes().to_vec(), LIMIT).await
     }
 
+    /// The image of the default class's workspaces.
+    pub async fn workspace_image(&self) -> Result<String> {
+        let get = ["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"];
+        Ok(self.kubectl(&get).await?.ok()?.stdout)
+    }
+
     pub async fn helm(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(self.program_path("helm"));
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);

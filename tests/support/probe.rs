@@ -67,15 +67,14 @@ fn reached(output: &Output, targets: &[Target]) -> Result<Vec<Target>> {
 
 /// A pod of the workspaces' image that is no workspace: no policy selects it.
 pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
-    let class =
-        lab.kubectl(&["get", "workspaceclass", "default", "-o", "jsonpath={.spec.image}"]).await?.ok()?;
+    let image = lab.workspace_image().await?;
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": {
             "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "pod", "image": class.stdout, "command": ["sleep", "3600"],
+                "name": "pod", "image": image, "command": ["sleep", "3600"],
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],
         },
