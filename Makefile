@@ -2,10 +2,10 @@
 
 CARGO   ?= cargo
 PROFILE := release
-LAB     := target/$(PROFILE)/lab
+LAB     := target/$(shell rustc -vV | sed -n 's/^host: //p')/$(PROFILE)/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster bench conformance images lab manifests
+.PHONY: help demo test lint unit cluster bench conformance images lab manifests
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,10 @@ demo: tools images ## Boot the lab, install ws, contain a coding session, and sh
 	@tests/demo/run.sh
 
 test: unit cluster ## Run all tests: units, command line, manifests, and the cluster tests in the lab
+
+lint: ## Check the format and the lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --$(PROFILE) --locked --workspace --all-targets -- -D warnings
 
 # Always the whole workspace, and tests by their targets' names: with fewer members cargo would choose other features and
 # compile most dependencies once more. The last ones need root: they make namespaces of their own.

@@ -33,6 +33,17 @@ async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
     Ok(run(grep, Duration::from_mins(1)).await?.is_ok())
 }
 
+/// Waits until the workspace has failed for `reason`.
+async fn fails(lab: &Lab, namespace: &str, workspace: &str, reason: &str, limit: Duration) -> Result<()> {
+    let expected = format!("Failed/{reason}");
+    let question = "jsonpath={.status.phase}/{.status.conditions[?(@.type=='Ready')].reason}";
+    let get = ["-n", namespace, "get", "workspace", workspace, "-o", question];
+    eventually(limit, &expected, async || {
+        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == expected).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -> Result<()> {
@@ -56,13 +67,7 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
             "spec": {"sshPublicKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFO/4UYtQoHTSC3QLPTcN3zBr2kVB0OvIghKbYXjyFCr"]},
         });
         lab.kubectl_with(&["create", "-f", "-"], &workspace.to_string()).await?.ok()?;
-        let get = ["-n", namespace, "get", "workspace", "leaky", "-o"];
-        eventually(Duration::from_secs(40), "Failed/EgressNotEnforced", async || {
-            let question = "jsonpath={.status.phase}/{.status.conditions[?(@.type=='Ready')].reason}";
-            let answer = lab.kubectl(&[&get[..], &[question]].concat()).await?.ok()?.stdout;
-            anyhow::Ok((answer == "Failed/EgressNotEnforced").then_some(()))
-        })
-        .await
+        fails(lab, namespace, "leaky", "EgressNotEnforced", Duration::from_secs(40)).await
     })
     .await
 }
@@ -79,6 +84,29 @@ async fn a_slow_enforcer_is_waited_for() -> Result<()> {
         ensure!(started.elapsed() > DELAY, "ready before the policy was in force: {:?}", started.elapsed());
         // The control of the other test's search.
         ensure!(is_in_a_container(lab, &canary).await?, "the search finds nothing");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_session_ends_when_the_cluster_stops_to_enforce() -> Result<()> {
+    // The agent looks every 30 s and gives what it asks a second to answer.
+    const NOTICED: Duration = Duration::from_secs(35);
+    cluster_with_enforcer("on").await?;
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("breached", Project::empty()?.path()).await?;
+        // Before, the session outlives a look.
+        ws.bash("breached", &format!("sleep {}", NOTICED.as_secs())).await?.ok()?;
+        for family in ["inet", "bridge"] {
+            let table = ["exec", "ws-node", "--", "nft", "delete", "table", family, "ws_netpol"];
+            Lab::command(&table, Duration::from_secs(5)).await?.ok()?;
+        }
+        fails(lab, namespace, "breached", "EgressBreach", NOTICED + Duration::from_secs(5)).await?;
+        let refused = ws.bash("breached", "true").await?.code(1)?;
+        ensure!(refused.stderr.contains("EgressBreach"), "{refused}");
         Ok(())
     })
     .await

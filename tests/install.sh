@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-lab=target/release/lab
+source tests/built.sh
+lab=$built/lab
 # What is loaded already is skipped.
 mapfile -t images < <($lab images)
 $lab load "${images[@]}"

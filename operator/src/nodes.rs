@@ -1,6 +1,6 @@
 //! What the nodes can do, decided over all nodes that could take a pod: one that cannot would fail it.
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 use kube::ResourceExt as _;
 use ws_api::class::Scheduling;
 
@@ -16,9 +16,10 @@ pub struct Features {
     pub image_volumes: bool,
 }
 
+/// Taints that come and go by themselves, with a node's condition: they don't say what a node is for.
+const PASSING_TAINTS: &str = "node.kubernetes.io/";
+
 /// What every schedulable node that `scheduling` selects can do with this runtime handler (`""` is the node's default one).
-///
-/// Taints are not looked at: a node too many can only take a feature away, never promise one that is missing.
 pub fn features<'a>(
     nodes: impl IntoIterator<Item = &'a Node>,
     handler: &str,
@@ -34,8 +35,28 @@ pub fn features<'a>(
 
 fn is_candidate(node: &Node, scheduling: &Scheduling) -> bool {
     let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default();
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     !unschedulable
+        && taints.filter(|taint| keeps_pods_away(taint)).all(|taint| {
+            scheduling.tolerations.iter().any(|toleration| is_tolerated(taint, toleration))
+        })
         && scheduling.node_selector.iter().all(|(label, value)| node.labels().get(label) == Some(value))
+}
+
+fn keeps_pods_away(taint: &Taint) -> bool {
+    taint.effect != "PreferNoSchedule" && !taint.key.starts_with(PASSING_TAINTS)
+}
+
+/// As the [scheduler](https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/) decides it.
+fn is_tolerated(taint: &Taint, toleration: &Toleration) -> bool {
+    let Toleration { effect, key, operator, value, toleration_seconds: _ } = toleration;
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    given(effect).is_none_or(|effect| effect == taint.effect)
+        && given(key).is_none_or(|key| key == taint.key)
+        && match operator.as_deref() {
+            Some("Exists") => true,
+            _ => given(key).is_some() && given(value) == given(&taint.value),
+        }
 }
 
 fn has_user_namespaces(node: &Node, handler: &str) -> bool {
@@ -77,6 +98,24 @@ mod tests {
         let scheduling = Scheduling { node_selector, tolerations: vec![] };
         let Features { user_namespaces, image_volumes } = features(nodes, handler, &scheduling);
         (user_namespaces, image_volumes)
+    }
+
+    #[test]
+    fn a_node_that_is_kept_for_others_does_not_count() {
+        let tolerations = |list: &str| Scheduling { tolerations: object(list), ..Scheduling::default() };
+        let counts = |taint: &str, list: &str| {
+            let tainted = node("v1.34.9", "[]", &format!("{{taints: [{taint}]}}"));
+            !features([&node("v1.36.2", BOTH, "{}"), &tainted], "", &tolerations(list)).image_volumes
+        };
+        let gpu = "{key: gpu, value: big, effect: NoSchedule}";
+        assert!(!counts(gpu, "[]"));
+        assert!(!counts(gpu, "[{key: gpu, value: small, effect: NoSchedule}]"));
+        assert!(!counts(gpu, "[{key: gpu, operator: Exists, effect: NoExecute}]"));
+        assert!(counts(gpu, "[{key: gpu, value: big, effect: NoSchedule}]"));
+        assert!(counts(gpu, "[{key: gpu, operator: Exists}]"));
+        assert!(counts(gpu, "[{operator: Exists}]"));
+        assert!(counts("{key: gpu, effect: PreferNoSchedule}", "[]"));
+        assert!(counts("{key: node.kubernetes.io/not-ready, effect: NoSchedule}", "[]"), "it may be ready soon");
     }
 
     #[test]

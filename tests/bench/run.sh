@@ -8,9 +8,10 @@ if ! [ -x /usr/sbin/sshd ] || ! command -v rsync >/dev/null; then
   apt-get install -y --no-install-recommends openssh-server rsync >&2
 fi
 
-lab=target/release/lab
+source tests/built.sh
+lab=$built/lab
 trap '$lab down >&2' EXIT
 $lab down >&2
 $lab up >&2
 tests/install.sh chart >&2
-target/release/bench "$@"
+"$built/bench" "$@"

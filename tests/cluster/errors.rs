@@ -1,6 +1,6 @@
 //! What people meet first: each mistake is one sentence, one hint and exit code 1.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -10,6 +10,7 @@ use ws_tests::{
     lab::Lab,
     namespace::{SOON, nothing_is_left, with_namespace},
     project::Project,
+    user::User,
     wait::eventually,
     ws::Ws,
 };
@@ -132,34 +133,14 @@ async fn a_quota_that_is_used_up_is_said() -> Result<()> {
 #[ignore = "needs the lab"]
 async fn a_user_who_may_not_hears_which_permission_is_missing() -> Result<()> {
     with_namespace(async |lab, namespace| {
-        let kubeconfig = powerless(lab, namespace).await?;
-        let ws = Ws::new(lab, namespace)?.with_kubeconfig(kubeconfig);
+        let ws = Ws::new(lab, namespace)?;
+        let user = User::create(lab, namespace, "powerless", ws.home()).await?;
+        let ws = ws.with_kubeconfig(user.kubeconfig());
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &["up", "--detach"]).await?;
         is_a_clear_refusal(refused, &["create", "workspaces", namespace])
     })
     .await
-}
-
-/// A kubeconfig of a service account without any role.
-async fn powerless(lab: &Lab, namespace: &str) -> Result<PathBuf> {
-    lab.kubectl(&["-n", namespace, "create", "serviceaccount", "powerless"]).await?.ok()?;
-    let token = lab.kubectl(&["-n", namespace, "create", "token", "powerless"]).await?.ok()?.stdout;
-    let path = std::env::temp_dir().join(format!("{namespace}.kubeconfig"));
-    fs::copy(lab.kubeconfig(), &path)?;
-    let path_text = path.to_str().context("a folder for temporary files has a name in UTF-8")?;
-    let edit = |arguments: &[&str]| {
-        let all = [&["config", "--kubeconfig", path_text], arguments].concat();
-        // A later `--kubeconfig` is the one that counts.
-        lab.kubectl_command(&all)
-    };
-    for arguments in [
-        &["set-credentials", "powerless", "--token", token.trim()][..],
-        &["set-context", "--current", "--user", "powerless"],
-    ] {
-        ws_tests::command::run(edit(arguments), Duration::from_secs(10)).await?.ok()?;
-    }
-    Ok(path)
 }
 
 #[tokio::test]

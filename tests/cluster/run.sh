@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-lab=target/release/lab
+source tests/built.sh
+lab=$built/lab
 cargo=(cargo test --release --locked --workspace)
 trap '$lab down' EXIT
 

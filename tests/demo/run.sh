@@ -3,8 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-lab=$PWD/target/release/lab
-ws=$PWD/target/release/ws
+source tests/built.sh
+lab=$built/lab
+ws=$built/ws
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
 chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }

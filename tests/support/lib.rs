@@ -10,5 +10,6 @@ pub mod namespace;
 pub mod probe;
 pub mod project;
 pub mod stock;
+pub mod user;
 pub mod wait;
 pub mod ws;

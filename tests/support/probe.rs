@@ -67,7 +67,11 @@ fn reached(output: &Output, targets: &[Target]) -> Result<Vec<Target>> {
 
 /// A pod of the workspaces' image that is no workspace: no policy selects it.
 pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
-    let image = lab.workspace_image().await?;
+    open_pod_of(lab, namespace, name, &lab.workspace_image().await?).await
+}
+
+/// A pod of `image` that no policy selects.
+pub async fn open_pod_of(lab: &Lab, namespace: &str, name: &str, image: &str) -> Result<()> {
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": {

@@ -54,7 +54,7 @@ fn install(path: &str) -> anyhow::Result<()> {
 fn serve(began: Instant) -> anyhow::Result<Ending> {
     let host_key = hand_over::receive()?;
     confine::confine()?;
-    let workspace = Workspace::new(host_key, began, |name| env::var(name).ok())?;
+    let workspace = Workspace::new(host_key, began, env::vars_os())?;
     let runtime = runtime(WORKERS)?;
     let ending = runtime.block_on(workspace.live());
     // A transfer may still run on a thread; the process ends without it.

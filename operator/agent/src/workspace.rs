@@ -1,7 +1,8 @@
 //! A workspace's life: prove the isolation, serve, and end with a reason.
 
 use std::{
-    ffi::OsString,
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
     io,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -52,19 +53,21 @@ pub struct Workspace {
     principal: String,
     user_ca: PublicKey,
     host_key: PrivateKey,
-    path: Option<OsString>,
+    variables: BTreeMap<OsString, OsString>,
     began: Instant,
 }
 
 impl Workspace {
-    /// Reads the settings with `variable`. `began` is when the agent did.
+    /// Reads the settings among the container's `variables`. `began` is when the agent did.
     pub fn new(
         host_key: PrivateKey,
         began: Instant,
-        variable: impl Fn(&str) -> Option<String>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, WorkspaceError> {
+        let variables: BTreeMap<_, _> = variables.into_iter().collect();
+        let variable = |name: &str| variables.get(OsStr::new(name))?.to_str().map(str::to_owned);
         let get = |name: &'static str| variable(name).ok_or(SettingsError::Missing(name));
-        let settings = Settings::from_variables(&variable)?;
+        let settings = Settings::from_variables(variable)?;
         let node = get(NODE_ADDRESS)?;
         let node = node.parse().map_err(|_| SettingsError::Invalid {
             variable: NODE_ADDRESS,
@@ -72,8 +75,8 @@ impl Workspace {
             expected: "IP address",
         })?;
         let user_ca = PublicKey::from_openssh(&settings.user_ca)?;
-        let path = variable("PATH").map(OsString::from);
-        Ok(Self { settings, node, principal: get(PRINCIPAL)?, user_ca, host_key, path, began })
+        let principal = get(PRINCIPAL)?;
+        Ok(Self { settings, node, principal, user_ca, host_key, variables, began })
     }
 
     /// Lives until there is a reason to end.
@@ -92,9 +95,9 @@ impl Workspace {
     }
 
     async fn serve(self, reaper: Arc<Reaper>) -> Result<Ending, WorkspaceError> {
-        let Self { settings, node, principal, user_ca, host_key, path, began } = self;
+        let Self { settings, node, principal, user_ca, host_key, variables, began } = self;
         let prober = Prober::new(settings.gateway, node, &settings.forbidden);
-        let environment = Environment::new(&settings.home, path, prober.proxy());
+        let environment = Environment::new(&settings.home, variables, prober.proxy());
         transfer::prepare(&environment.project())
             .map_err(|error| WorkspaceError::Project(settings.home.clone(), error))?;
         let authority = Authority::new(user_ca, principal);

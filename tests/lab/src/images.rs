@@ -2,13 +2,14 @@
 //! way into containerd.
 
 mod buildah;
+mod elf;
 mod load;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::build::Binaries;
 use crate::components::{COREDNS_IMAGE, PAUSE_IMAGE};
@@ -92,7 +93,7 @@ pub fn publish(cache: &Cache, repository: &str, progress: &Progress) -> Result<V
 
 fn ready(cache: &Cache, progress: &Progress) -> Result<(Buildah, Vec<Recipe>)> {
     packages::for_building(progress)?;
-    let binaries = build_servers(progress)?;
+    let binaries = servers()?;
     let buildah = Buildah::new(cache);
     let base = base(cache, &buildah, progress)?;
     Ok((buildah, recipes(&binaries, &base)))
@@ -124,31 +125,21 @@ fn recipes(binaries: &Path, base: &Archive) -> Vec<Recipe> {
     ]
 }
 
-/// Static binaries of the servers; returns their folder.
-fn build_servers(progress: &Progress) -> Result<PathBuf> {
-    progress.note(&format!("building {}", SERVERS.join(" ")));
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--release", "--locked", "--target", &target])
-        .args(SERVERS.iter().flat_map(|name| ["--package", name]))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .current_dir(paths::repository());
-    command::output(&mut cargo)?;
-    Ok(target_folder()?.join(target).join("release"))
-}
-
-/// Cargo's target folder, wherever the user's settings put it.
-fn target_folder() -> Result<PathBuf> {
-    #[derive(serde::Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
+/// The folder of the servers' binaries: that of this program. They must be static, for their images hold nothing else.
+fn servers() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding this program's folder")?;
+    let folder = own.parent().context("this program is in no folder")?;
+    for name in SERVERS {
+        let path = folder.join(name);
+        let binary = fs::read(&path)
+            .with_context(|| format!("{} cannot be read: `make tools` builds it", path.display()))?;
+        ensure!(
+            elf::is_static(&binary),
+            "{} is not static: RUSTFLAGS in the environment replace those of .cargo/config.toml; unset it and build again",
+            path.display()
+        );
     }
-    let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(paths::repository());
-    let metadata: Metadata =
-        serde_json::from_str(&command::output(&mut cargo)?).context("reading cargo metadata")?;
-    Ok(metadata.target_directory)
+    Ok(folder.to_owned())
 }
 
 /// Debian's minimal system, once: it changes only when its archive is removed from the cache.

@@ -1,6 +1,7 @@
-//! What a program in the workspace is started with: nothing that the agent was given, and nothing secret.
+//! What a program in the workspace is started with: what its image sets, and nothing that the agent was given.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     net::SocketAddr,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
@@ -10,6 +11,8 @@ use std::{
 
 /// Search path where the image names none: that of Debian's root.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How the names begin that an image does not set: the agent's settings, and what Kubernetes says about the cluster.
+const NOT_OF_THE_IMAGE: [&str; 2] = ["WS_", "KUBERNETES_"];
 /// Shells, the best first.
 const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 /// What is reached without the proxy.
@@ -21,7 +24,7 @@ const PROJECT: &str = "project";
 #[derive(Clone, Debug)]
 pub struct Environment {
     home: PathBuf,
-    path: OsString,
+    image: BTreeMap<OsString, OsString>,
     proxy: SocketAddr,
     shell: &'static str,
 }
@@ -36,10 +39,15 @@ pub enum Request {
 }
 
 impl Environment {
-    /// Programs search `path`, which is the image's, and find the gateway at `proxy`.
-    pub fn new(home: impl Into<PathBuf>, path: Option<OsString>, proxy: SocketAddr) -> Self {
+    /// Programs see what the image set of the `container`'s variables, and find the gateway at `proxy`.
+    pub fn new(
+        home: impl Into<PathBuf>,
+        container: impl IntoIterator<Item = (OsString, OsString)>,
+        proxy: SocketAddr,
+    ) -> Self {
         let shell = SHELLS.into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
-        Self { home: home.into(), path: path.unwrap_or_else(|| DEFAULT_PATH.into()), proxy, shell }
+        let image = container.into_iter().filter(|(name, _)| is_of_the_image(name)).collect();
+        Self { home: home.into(), image, proxy, shell }
     }
 
     /// The folder that holds the project.
@@ -55,7 +63,8 @@ impl Environment {
             Request::Shell => command.arg0(login_name(self.shell)),
             Request::Command(line) => command.arg("-c").arg(OsStr::from_bytes(line)),
         };
-        command.env_clear().envs(self.variables()).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.env_clear().env("PATH", DEFAULT_PATH).envs(&self.image).envs(self.variables());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.directory());
         command
     }
@@ -67,7 +76,6 @@ impl Environment {
             ("USER", ws_api::ssh::USER.into()),
             ("LOGNAME", ws_api::ssh::USER.into()),
             ("SHELL", self.shell.into()),
-            ("PATH", self.path.clone()),
             ("LANG", "C.UTF-8".into()),
             ("NO_PROXY", NO_PROXY.into()),
             ("no_proxy", NO_PROXY.into()),
@@ -84,19 +92,25 @@ impl Environment {
     }
 }
 
+fn is_of_the_image(name: &OsStr) -> bool {
+    !NOT_OF_THE_IMAGE.iter().any(|start| name.as_bytes().starts_with(start.as_bytes()))
+}
+
 fn login_name(shell: &str) -> String {
     format!("-{}", shell.rsplit('/').next().unwrap_or(shell))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
+    const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7)), 3128);
+
     #[test]
     fn a_program_sees_only_what_is_listed() {
-        let environment = Environment::new("/home/ws", None, "10.96.0.7:3128".parse().unwrap());
+        let environment = Environment::new("/home/ws", [], PROXY);
         let term = [("TERM".to_owned(), "xterm".to_owned())];
         let command = environment.command(&Request::Command(b"env".to_vec()), &term);
         let names: BTreeMap<_, _> = command.get_envs().collect();
@@ -130,9 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn a_program_sees_what_its_image_sets_and_nothing_of_the_agent_or_the_cluster() {
+        let container = [
+            ("PATH", "/opt/rust/bin:/usr/bin"),
+            ("RUSTUP_HOME", "/opt/rust"),
+            ("HOME", "/root"),
+            ("HTTPS_PROXY", "http://elsewhere:1"),
+            ("WS_USER_CA", "ssh-ed25519 AAAA"),
+            ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
+        ];
+        let container = container.map(|(name, value)| (name.into(), value.into()));
+        let command = Environment::new("/home/ws", container, PROXY).command(&Request::Shell, &[]);
+        let variables: BTreeMap<_, _> = command.get_envs().collect();
+        let value = |name: &str| variables.get(OsStr::new(name)).copied().flatten().and_then(OsStr::to_str);
+        assert_eq!(value("PATH"), Some("/opt/rust/bin:/usr/bin"));
+        assert_eq!(value("RUSTUP_HOME"), Some("/opt/rust"));
+        assert_eq!(value("HOME"), Some("/home/ws"), "ours win");
+        assert_eq!(value("HTTPS_PROXY"), Some("http://10.96.0.7:3128"), "ours win");
+        assert_eq!((value("WS_USER_CA"), value("KUBERNETES_SERVICE_HOST")), (None, None));
+    }
+
+    #[test]
     fn a_program_starts_in_the_project_if_there_is_one() {
         let home = tempfile::tempdir().unwrap();
-        let environment = Environment::new(home.path(), None, "10.96.0.7:3128".parse().unwrap());
+        let environment = Environment::new(home.path(), [], PROXY);
         assert_eq!(environment.directory(), home.path());
         std::fs::create_dir(environment.project()).unwrap();
         assert_eq!(environment.directory(), home.path().join("project"));

@@ -67,7 +67,7 @@ impl Workspace {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let home = files.path().join("home");
-        let environment = Environment::new(&home, None, "10.96.0.7:3128".parse().unwrap());
+        let environment = Environment::new(&home, [], "10.96.0.7:3128".parse().unwrap());
         fs::create_dir_all(environment.project()).unwrap();
         let reaper = Arc::new(Reaper::default());
         tokio::spawn(reaper.run().unwrap());
