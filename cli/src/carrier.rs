@@ -5,8 +5,10 @@
 //! output with the port.
 
 mod exec;
-mod frames;
+mod messages;
 mod port_forward;
+mod spdy;
+mod upgrade;
 
 use std::{fmt, io};
 

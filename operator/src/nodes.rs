@@ -37,9 +37,9 @@ fn is_candidate(node: &Node, scheduling: &Scheduling) -> bool {
     let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default();
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     !unschedulable
-        && taints.filter(|taint| keeps_pods_away(taint)).all(|taint| {
-            scheduling.tolerations.iter().any(|toleration| is_tolerated(taint, toleration))
-        })
+        && taints
+            .filter(|taint| keeps_pods_away(taint))
+            .all(|taint| scheduling.tolerations.iter().any(|toleration| is_tolerated(taint, toleration)))
         && scheduling.node_selector.iter().all(|(label, value)| node.labels().get(label) == Some(value))
 }
 
@@ -115,7 +115,10 @@ mod tests {
         assert!(counts(gpu, "[{key: gpu, operator: Exists}]"));
         assert!(counts(gpu, "[{operator: Exists}]"));
         assert!(counts("{key: gpu, effect: PreferNoSchedule}", "[]"));
-        assert!(counts("{key: node.kubernetes.io/not-ready, effect: NoSchedule}", "[]"), "it may be ready soon");
+        assert!(
+            counts("{key: node.kubernetes.io/not-ready, effect: NoSchedule}", "[]"),
+            "it may be ready soon"
+        );
     }
 
     #[test]

@@ -46,7 +46,8 @@ async fn where_a_node_cannot_mount_images_an_init_container_brings_the_agent() -
     with_namespace(async |lab, namespace| {
         load_foreign_image().await?;
         let node = OldNode::join(lab, namespace).await?;
-        let outcome = session(lab, namespace, json!({"scheduling": {"tolerations": [node.toleration()]}})).await;
+        let outcome =
+            session(lab, namespace, json!({"scheduling": {"tolerations": [node.toleration()]}})).await;
         node.leave().await?;
         outcome?;
         let installer = "jsonpath={.spec.initContainers[*].name} {.spec.volumes[*].image}";
@@ -154,7 +155,10 @@ async fn a_user_who_may_not_forward_ports_comes_in_by_exec() -> Result<()> {
         user.may("get,create", "pods/exec").await?;
         let sent = vec![b'x'; 4 << 20];
         ws.run_in(project.path(), &["up", "--name", "by-exec", "--detach"]).await?.ok()?;
-        let output = ws.run_with_input(sent.clone(), &["attach", "by-exec", "--", "bash", "-c", "cat; exit 7"]).await?.code(7)?;
+        let output = ws
+            .run_with_input(sent.clone(), &["attach", "by-exec", "--", "bash", "-c", "cat; exit 7"])
+            .await?
+            .code(7)?;
         ensure!(output.stdout.as_bytes() == sent, "{} bytes came back", output.stdout.len());
         Ok(())
     })

@@ -105,12 +105,13 @@ impl Workspace {
         let options = Options { host_key, authority, environment, spool, port: PORT };
         let server = Server::new(options, reaper);
 
+        // Whoever calls early is kept in line and need not call again; nobody is answered before the proof.
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await.map_err(WorkspaceError::Listen)?;
         let Proven { attempts } = match prober.prove(settings.isolation_deadline).await {
             Ok(proven) => proven,
             Err(ending) => return Ok(ending),
         };
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await.map_err(WorkspaceError::Listen)?;
         let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(attempts, after_ms, "isolated; serving");
 
