@@ -7,14 +7,17 @@ use std::{
 
 use bytes::Bytes;
 use russh::client::Msg;
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::sync::mpsc;
 use ws_ssh::Gate;
 
 use crate::error::Error;
 
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 /// Chunks read ahead of the network.
 const AHEAD: usize = 4;
+/// What Linux lets an ordinary user have; with its default of 64 KiB, each chunk is that small.
+const PIPE: usize = 1 << 20;
 
 /// Sends standard input and its end. Returns only if the connection breaks.
 pub(super) async fn carry(writer: &russh::ChannelWriteHalf<Msg>, gate: &Gate) -> Error {
@@ -36,6 +39,8 @@ fn read() -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     thread::spawn(move || {
         let mut input = io::stdin().lock();
+        // Not every input is a pipe.
+        fcntl_setpipe_size(&input, PIPE).ok();
         let mut buffer = vec![0; CHUNK];
         loop {
             match input.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! What a channel received and nobody has read yet: one window in memory, the rest in an unlinked file.
+//! What a channel received and nobody has read yet: a little in memory, the rest in an unlinked file.
 //!
 //! russh grants a peer a new window when bytes arrive, not when they are read, so a peer can send without end to a program
 //! that does not read. Refusing would stop every channel of the connection; keeping it in memory would end the pod.
@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 
 /// Bytes that the reader is given at once.
 const CHUNK: usize = 256 << 10;
+/// Bytes kept in memory.
+const MEMORY: usize = 8 << 20;
 /// Bytes that were read from the file before their blocks are given back.
 const PUNCH: u64 = 64 << 20;
 
@@ -32,9 +34,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// One [window](crate::config::SERVER_WINDOW) in memory and 4 GiB in `directory`.
+    /// 8 MiB in memory and 4 GiB in `directory`.
     pub fn in_directory(directory: &Path) -> Self {
-        Self { memory: crate::config::SERVER_WINDOW as usize, directory: directory.to_owned(), cap: 4 << 30 }
+        Self { memory: MEMORY, directory: directory.to_owned(), cap: 4 << 30 }
     }
 }
 
