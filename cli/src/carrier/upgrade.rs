@@ -3,7 +3,8 @@
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{
-        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
     },
 };
 use http_body_util::{BodyExt as _, Limited};
@@ -60,7 +61,10 @@ fn check(headers: &HeaderMap, key: &str, subprotocol: &str) -> Result<(), Upgrad
         Err(UpgradeConnectionError::MissingUpgradeWebSocketHeader)
     } else if !is(CONNECTION, "Upgrade") {
         Err(UpgradeConnectionError::MissingConnectionUpgradeHeader)
-    } else if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != &derive_accept_key(key.as_bytes())) {
+    } else if headers
+        .get(SEC_WEBSOCKET_ACCEPT)
+        .is_none_or(|accept| accept != &derive_accept_key(key.as_bytes()))
+    {
         Err(UpgradeConnectionError::SecWebSocketAcceptKeyMismatch)
     } else if !is(SEC_WEBSOCKET_PROTOCOL, subprotocol) {
         Err(UpgradeConnectionError::SecWebSocketProtocolMismatch)

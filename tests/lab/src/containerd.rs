@@ -49,6 +49,11 @@ impl Containerd {
         Ok(said.lines().filter_map(imported).map(str::to_owned).collect())
     }
 
+    /// Removes references to images; what containers use of them stays.
+    pub fn remove_images(&self, references: &[String]) -> Result<()> {
+        self.ctr(&["images", "remove"], references).map(drop)
+    }
+
     /// Removes all containers and sandboxes whose processes have been killed; returns whether none is left. The images
     /// stay, and the next lab finds no containers of a cluster that it never knew.
     pub fn forget_containers(&self) -> Result<bool> {

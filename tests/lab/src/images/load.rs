@@ -23,9 +23,14 @@ pub fn load(containerd: &Containerd, root: &Path, archives: &[Archive], progress
             continue;
         }
         progress.note(&format!("importing {}", path.display()));
-        for image in containerd.import(path)? {
-            imported.insert(image, digest.clone());
+        let images = containerd.import(path)?;
+        // containerd names an image by its configuration too when it appears, not when it changes; image volumes ask for
+        // that name.
+        if images.iter().any(|image| imported.contains_key(image)) {
+            containerd.remove_images(&images)?;
+            containerd.import(path)?;
         }
+        imported.extend(images.into_iter().map(|image| (image, digest.clone())));
         let text = serde_json::to_string_pretty(&imported).context("remembering imported images")?;
         fs::write(record(root), text).context("remembering imported images")?;
     }
