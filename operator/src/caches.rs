@@ -200,8 +200,11 @@ pub fn prune_policy(policy: &mut NetworkPolicy) {
 pub fn prune_node(node: &mut Node) {
     node.metadata.managed_fields = None;
     node.metadata.annotations = None;
-    node.spec =
-        node.spec.take().map(|spec| NodeSpec { unschedulable: spec.unschedulable, ..NodeSpec::default() });
+    node.spec = node.spec.take().map(|spec| NodeSpec {
+        unschedulable: spec.unschedulable,
+        taints: spec.taints,
+        ..NodeSpec::default()
+    });
     node.status = node.status.take().map(|status| NodeStatus {
         node_info: status.node_info,
         runtime_handlers: status.runtime_handlers,

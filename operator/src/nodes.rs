@@ -80,14 +80,17 @@ fn kubelet(node: &Node) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::object;
+    use crate::{caches::prune_node, testing::object};
 
+    /// A node as it is remembered.
     fn node(version: &str, handlers: &str, spec: &str) -> Node {
-        object(&format!(
+        let mut node = object(&format!(
             "{{metadata: {{name: n, labels: {{pool: agents}}}}, spec: {spec}, status: {{runtimeHandlers: {handlers}, nodeInfo:
              {{kubeletVersion: {version}, architecture: a, bootID: b, containerRuntimeVersion: c, kernelVersion: k,
              kubeProxyVersion: p, machineID: m, operatingSystem: linux, osImage: i, systemUUID: u}}}}}}"
-        ))
+        ));
+        prune_node(&mut node);
+        node
     }
 
     const BOTH: &str =

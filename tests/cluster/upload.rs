@@ -3,7 +3,11 @@
 use std::{
     ffi::OsStr,
     fs::{self, File, Permissions},
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, fs::symlink, net::UnixListener},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, chown, symlink},
+        net::UnixListener,
+    },
     time::Duration,
 };
 
@@ -102,6 +106,28 @@ async fn odd_names_and_kinds_of_files_do_no_harm() -> Result<()> {
         .await?;
         fs::set_permissions(project.file("read-only"), Permissions::from_mode(0o755))?;
         ensure!(seen.starts_with("ran\nlatinx") && seen.matches("No such file").count() == 2, "{seen}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn what_cannot_be_read_is_left_out_and_named() -> Result<()> {
+    // Root, who runs the tests, reads everything.
+    const NOBODY: u32 = 65_534;
+    with_namespace(async |lab, namespace| {
+        let project = Project::sample()?.with("secret-plan", "x")?.with("closed/file", "x")?;
+        chown(project.path(), Some(NOBODY), Some(NOBODY))?;
+        for name in ["secret-plan", "closed"] {
+            fs::set_permissions(project.file(name), Permissions::from_mode(0o000))?;
+        }
+        let ws = Ws::new(lab, namespace)?.owned_by(NOBODY)?;
+        let mut listing = ws.command(project.path(), &["run", "--", "ls"]);
+        listing.uid(NOBODY).gid(NOBODY);
+        let seen = run(listing, Duration::from_mins(1)).await?.ok()?;
+        ensure!(seen.stdout.contains("package.json") && !seen.stdout.contains("secret-plan"), "{seen}");
+        ensure!(seen.stderr.contains("secret-plan") && seen.stderr.contains("closed"), "{seen}");
         Ok(())
     })
     .await

@@ -1,6 +1,8 @@
 //! The `ws` command, with a home of its own.
 
 use std::{
+    fs,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -41,6 +43,19 @@ impl Ws {
     pub fn with_kubeconfig(mut self, path: impl Into<PathBuf>) -> Self {
         self.kubeconfig = path.into();
         self
+    }
+
+    /// Gives the user's home to another user of this machine, and what they use is copied there. Their commands have to be
+    /// started with their number.
+    pub fn owned_by(mut self, user: u32) -> Result<Self> {
+        for (path, name) in [(&mut self.program, "ws"), (&mut self.kubeconfig, "kubeconfig")] {
+            let copy = self.home.path().join(name);
+            fs::copy(&*path, &copy).with_context(|| path.display().to_string())?;
+            chown(&copy, Some(user), Some(user))?;
+            *path = copy;
+        }
+        chown(self.home.path(), Some(user), Some(user))?;
+        Ok(self)
     }
 
     pub fn home(&self) -> &Path {
