@@ -122,7 +122,7 @@ async fn what_cannot_be_read_is_left_out_and_named() -> Result<()> {
         for name in ["secret-plan", "closed"] {
             fs::set_permissions(project.file(name), Permissions::from_mode(0o000))?;
         }
-        let ws = Ws::new(lab, namespace)?.owned_by(NOBODY)?;
+        let ws = Ws::new(lab, namespace)?.owned_by(NOBODY, lab).await?;
         let mut listing = ws.command(project.path(), &["run", "--", "ls"]);
         listing.uid(NOBODY).gid(NOBODY);
         let seen = run(listing, Duration::from_mins(1)).await?.ok()?;

@@ -45,16 +45,18 @@ impl Ws {
         self
     }
 
-    /// Gives the user's home to another user of this machine, and what they use is copied there. Their commands have to be
-    /// started with their number.
-    pub fn owned_by(mut self, user: u32) -> Result<Self> {
-        for (path, name) in [(&mut self.program, "ws"), (&mut self.kubeconfig, "kubeconfig")] {
-            let copy = self.home.path().join(name);
-            fs::copy(&*path, &copy).with_context(|| path.display().to_string())?;
-            chown(&copy, Some(user), Some(user))?;
-            *path = copy;
+    /// Gives the user's home to another user of this machine, with copies of what they use. Their commands have to be started
+    /// with their number.
+    pub async fn owned_by(mut self, user: u32, lab: &Lab) -> Result<Self> {
+        let (program, kubeconfig) = (self.home().join("ws"), self.home().join("kubeconfig"));
+        fs::copy(&self.program, &program)?;
+        // The lab's names files that only root can read.
+        let config = lab.kubectl(&["config", "view", "--raw", "--flatten"]).await?.ok()?;
+        fs::write(&kubeconfig, config.stdout)?;
+        for path in [self.home(), &program, &kubeconfig] {
+            chown(path, Some(user), Some(user))?;
         }
-        chown(self.home.path(), Some(user), Some(user))?;
+        (self.program, self.kubeconfig) = (program, kubeconfig);
         Ok(self)
     }
 
