@@ -30,10 +30,10 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// Between calls while the agent is about to answer.
-const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SHORT_PAUSE: Duration = Duration::from_millis(40);
 /// Between calls once it takes long, as when an image is pulled.
 const LONG_PAUSE: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(3);
 
 /// Failed calls to an agent that is ready after which the other way is tried too.
 const PATIENCE: u32 = 3;
