@@ -2,7 +2,7 @@
 
 CARGO   ?= cargo
 PROFILE := release
-LAB     := target/$(shell rustc -vV | sed -n 's/^host: //p')/$(PROFILE)/lab
+LAB     := $(shell . tests/built.sh; echo $$built)/lab
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit cluster bench conformance images lab manifests

@@ -28,7 +28,6 @@ const OPERATOR_LIMIT: Duration = Duration::from_secs(30);
 /// How long nothing is said: most workspaces are there by then.
 const SILENCE: Duration = Duration::from_millis(500);
 
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// Between calls while the agent is about to answer.
 const SHORT_PAUSE: Duration = Duration::from_millis(40);
 /// Between calls once it takes long, as when an image is pulled.
@@ -142,7 +141,7 @@ impl<'a> Caller<'a> {
 
     async fn call(mut self, sight: &mut watch::Receiver<Sight>) -> Result<Connection, Error> {
         let begin = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = SHORT_PAUSE;
         loop {
             match self.once().await {
                 Ok(connection) => return Ok(connection),

@@ -14,8 +14,6 @@ use super::{
 const INPUT: u8 = 0;
 const OUTPUT: u8 = 1;
 const REPORT: u8 = 3;
-/// Most bytes of data in a message.
-const MESSAGE: usize = 64 << 10;
 
 pub(super) async fn open(pod: &Pod) -> Result<impl Stream + use<>, kube::Error> {
     let path = format!("/api/v1/namespaces/{}/pods", pod.namespace);
@@ -28,12 +26,13 @@ pub(super) async fn open(pod: &Pod) -> Result<impl Stream + use<>, kube::Error> 
 struct Channels;
 
 impl Protocol for Channels {
-    fn pack(&self, data: &[u8]) -> (Bytes, usize) {
-        let data = data.get(..MESSAGE).unwrap_or(data);
+    const MOST: usize = 64 << 10;
+
+    fn pack(&self, data: &[u8]) -> Bytes {
         let mut message = BytesMut::with_capacity(1 + data.len());
         message.put_u8(INPUT);
         message.put_slice(data);
-        (message.freeze(), data.len())
+        message.freeze()
     }
 
     fn unpack(&mut self, mut message: Bytes, incoming: &mut Incoming) {
@@ -47,9 +46,9 @@ impl Protocol for Channels {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
-    use tokio::io::AsyncReadExt as _;
-    use tokio_tungstenite::tungstenite::Message;
+    use futures::{SinkExt as _, StreamExt as _, channel::mpsc, stream};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_tungstenite::tungstenite::{self, Message};
 
     use super::*;
 
@@ -62,11 +61,14 @@ mod tests {
         assert_eq!(read, b"one two");
     }
 
-    #[test]
-    fn a_message_begins_with_its_channel() {
-        let data = vec![7; MESSAGE + 1];
-        let (message, length) = Channels.pack(&data);
-        assert_eq!((message.len(), length), (1 + MESSAGE, MESSAGE));
+    #[tokio::test]
+    async fn a_message_begins_with_its_channel() {
+        const MOST: usize = Channels::MOST;
+        let (sender, mut messages) = mpsc::unbounded();
+        let sink = sender.sink_map_err(|_| tungstenite::Error::ConnectionClosed);
+        let length = Messages::new(sink, Channels).write(&vec![7; MOST + 1]).await.unwrap();
+        let message = messages.next().await.unwrap().into_data();
+        assert_eq!((message.len(), length), (1 + MOST, MOST));
         assert_eq!(message.first(), Some(&INPUT));
     }
 }

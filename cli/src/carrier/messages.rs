@@ -1,6 +1,7 @@
 //! A stream of bytes over WebSocket messages (RFC 6455); a [`Protocol`] says what a message is.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,8 +14,11 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 /// What binary messages are made of.
 pub(super) trait Protocol {
-    /// A message that carries the beginning of `data`, and how much of it.
-    fn pack(&self, data: &[u8]) -> (Bytes, usize);
+    /// Most bytes of data in a message.
+    const MOST: usize;
+
+    /// A message that carries `data`.
+    fn pack(&self, data: &[u8]) -> Bytes;
 
     /// Takes a message apart.
     fn unpack(&mut self, message: Bytes, incoming: &mut Incoming);
@@ -23,8 +27,8 @@ pub(super) trait Protocol {
 /// What arrived and was not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    /// Never empty pieces, the next one last.
-    pieces: std::collections::VecDeque<Bytes>,
+    /// None of them is empty.
+    pieces: VecDeque<Bytes>,
     ended: bool,
 }
 
@@ -98,9 +102,10 @@ where
 {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.socket.poll_ready_unpin(cx)).map_err(io::Error::other)?;
-        let (message, length) = self.protocol.pack(data);
-        self.socket.start_send_unpin(Message::Binary(message)).map_err(io::Error::other)?;
-        Poll::Ready(Ok(length))
+        let data = data.get(..P::MOST).unwrap_or(data);
+        let message = Message::Binary(self.protocol.pack(data));
+        self.socket.start_send_unpin(message).map_err(io::Error::other)?;
+        Poll::Ready(Ok(data.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,13 +124,14 @@ mod tests {
 
     use super::*;
 
-    /// Messages of at most three bytes; `!` ends the stream.
+    /// Three bytes to a message; `!` ends the stream.
     struct Threes;
 
     impl Protocol for Threes {
-        fn pack(&self, data: &[u8]) -> (Bytes, usize) {
-            let data = data.get(..3).unwrap_or(data);
-            (Bytes::copy_from_slice(data), data.len())
+        const MOST: usize = 3;
+
+        fn pack(&self, data: &[u8]) -> Bytes {
+            Bytes::copy_from_slice(data)
         }
 
         fn unpack(&mut self, message: Bytes, incoming: &mut Incoming) {

@@ -11,8 +11,6 @@ const DATA: u32 = 3;
 
 /// Before each frame's content: a stream's number or a type, flags, and the length in 24 bits.
 const HEADER: usize = 8;
-/// Most bytes of data in a frame: with the header and that of its message they fill four records of TLS.
-const FRAME: usize = (64 << 10) - 8 - HEADER;
 
 /// The bit that tells control frames from data, and the version.
 const CONTROL: u32 = 0x8003_0000;
@@ -60,8 +58,7 @@ impl Spdy {
         let mut compressed = ZLIB.to_vec();
         for (stream, kind) in [(COMPLAINTS, "error"), (DATA, "data")] {
             compressed.extend(stored(&headers(&[("port", &port), ("requestid", "0"), ("streamtype", kind)])));
-            message.put_u32(SYN_STREAM);
-            put_length(&mut message, 0, 10 + compressed.len());
+            put_header(&mut message, SYN_STREAM, 0, 10 + compressed.len());
             message.put_u32(stream);
             // Associated to no other stream, of the highest priority, with no credentials.
             message.put_bytes(0, 6);
@@ -95,13 +92,14 @@ fn kind(word: u32) -> Kind {
 }
 
 impl Protocol for Spdy {
-    fn pack(&self, data: &[u8]) -> (Bytes, usize) {
-        let data = data.get(..FRAME).unwrap_or(data);
+    /// With the frame's header and the message's they fill four records of TLS.
+    const MOST: usize = (64 << 10) - 8 - HEADER;
+
+    fn pack(&self, data: &[u8]) -> Bytes {
         let mut message = BytesMut::with_capacity(HEADER + data.len());
-        message.put_u32(DATA);
-        put_length(&mut message, 0, data.len());
+        put_header(&mut message, DATA, 0, data.len());
         message.put_slice(data);
-        (message.freeze(), data.len())
+        message.freeze()
     }
 
     /// Messages and frames begin and end where they like.
@@ -127,8 +125,9 @@ impl Protocol for Spdy {
     }
 }
 
-/// Flags, and the length of what follows in 24 bits.
-fn put_length(message: &mut BytesMut, flags: u8, length: usize) {
+/// What [`Spdy::next_frame`] takes off; `length` is that of what follows.
+fn put_header(message: &mut BytesMut, word: u32, flags: u8, length: usize) {
+    message.put_u32(word);
     message.put_u8(flags);
     message.put_uint(length as u64, 3);
 }
@@ -166,8 +165,7 @@ mod tests {
 
     fn frame(word: u32, flags: u8, content: &[u8]) -> Vec<u8> {
         let mut frame = BytesMut::new();
-        frame.put_u32(word);
-        put_length(&mut frame, flags, content.len());
+        put_header(&mut frame, word, flags, content.len());
         frame.put_slice(content);
         frame.to_vec()
     }
