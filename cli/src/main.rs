@@ -93,7 +93,7 @@ fn verbosity(global: &Global) -> Verbosity {
 /// Logs of the libraries, for those who ask twice. They are written by the subscriber, which escapes control characters.
 fn log(global: &Global) {
     if global.verbose > 1 {
-        let filter = EnvFilter::new("info,ws=debug,kube_client=debug");
+        let filter = EnvFilter::new("info,ws=debug,kube_client=debug,tower_http=debug");
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
     }
 }
