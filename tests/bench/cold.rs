@@ -16,7 +16,7 @@ use kube::{
     api::{AttachParams, DeleteParams, PostParams, WatchEvent, WatchParams},
 };
 use tokio::io::AsyncReadExt as _;
-use ws_tests::{namespace::with_namespace, project::Project, ws::Ws};
+use ws_tests::{namespace::with_namespace, pod, project::Project, ws::Ws};
 
 use crate::report::{Report, Samples};
 
@@ -58,17 +58,7 @@ async fn workspace(ws: &Ws, project: &Project) -> Result<Duration> {
 }
 
 async fn bare_pod(pods: &Api<Pod>, name: &str, image: &str) -> Result<Duration> {
-    let pod = serde_json::from_value(serde_json::json!({
-        "metadata": {"name": name},
-        "spec": {
-            "automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "pod", "image": image, "command": ["sleep", "600"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    }))?;
+    let pod = serde_json::from_value(pod::bare_pod(name, image, &["sleep", "600"]))?;
     let start = Instant::now();
     let created = pods.create(&PostParams::default(), &pod).await?;
     let version = created.metadata.resource_version.context("a created object has a version")?;

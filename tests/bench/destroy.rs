@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use ws_tests::{namespace::with_namespace, project::Project, ws::Ws};
+use ws_tests::{namespace::with_namespace, pod::bare_pod, project::Project, ws::Ws};
 
 use crate::report::{Report, Samples};
 
@@ -23,17 +23,9 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             ws.run(&["down", "destroy"]).await?.ok()?;
             ours.push_ms(start.elapsed());
 
-            let pod = serde_json::json!({
-                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "destroy"},
-                "spec": {
-                    "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [{
-                        "name": "pod", "image": image,
-                        "command": ["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"],
-                        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-                    }],
-                },
-            });
+            let mut pod = bare_pod("destroy", &image, &["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]);
+            // Kubernetes' default, as the pod's owner would have it.
+            pod["spec"]["terminationGracePeriodSeconds"] = 30.into();
             lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
             lab.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod/destroy"]).await?.ok()?;
             let start = Instant::now();

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use ws_tests::{
     lab::Lab,
     namespace::with_namespace,
+    pod::bare_pod,
     probe::{Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
     wait::eventually,
@@ -256,17 +257,9 @@ async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str
     if let Some(class) = class {
         labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
     }
-    let pod = serde_json::json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "restartPolicy": "Never", "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "pod", "image": image, "command": ["timeout", "10", "bash", "-c", line],
-                "resources": {"limits": {"cpu": "50m"}},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    });
+    let mut pod = bare_pod(name, &image, &["timeout", "10", "bash", "-c", line]);
+    pod["metadata"]["labels"] = serde_json::to_value(labels)?;
+    pod["spec"]["restartPolicy"] = "Never".into();
+    pod["spec"]["containers"][0]["resources"] = serde_json::json!({"limits": {"cpu": "50m"}});
     lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok().map(drop)
 }

@@ -8,9 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder, ConfigExt as _},
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde::Deserialize;
 use tokio::process::Command;
+use tower::{BoxError, ServiceBuilder};
 
 use crate::command::{Output, run, run_with_input};
 
@@ -84,10 +93,18 @@ impl Lab {
         WS_NAMESPACE
     }
 
+    /// A client with the rights of the cluster's admin.
     pub async fn client(&self) -> Result<Client> {
         let config = Kubeconfig::read_from(&self.kubeconfig)?;
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        // As kubectl does and kube's own client does not: without Nagle's algorithm.
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connector = config.rustls_https_connector_with_connector(tcp)?;
+        let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+        let service = ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(http);
+        Ok(ClientBuilder::new(service, config.default_namespace).build())
     }
 
     /// One of the programs that the lab built from upstream's sources.

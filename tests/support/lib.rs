@@ -7,6 +7,7 @@ pub mod command;
 pub mod diagnostics;
 pub mod lab;
 pub mod namespace;
+pub mod pod;
 pub mod probe;
 pub mod project;
 pub mod stock;

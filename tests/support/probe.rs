@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     command::{Output, run_with_input},
     lab::Lab,
+    pod::bare_pod,
     wait::eventually,
     ws::Ws,
 };
@@ -72,17 +73,7 @@ pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
 
 /// A pod of `image` that no policy selects.
 pub async fn open_pod_of(lab: &Lab, namespace: &str, name: &str, image: &str) -> Result<()> {
-    let pod = serde_json::json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {
-            "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 10000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "pod", "image": image, "command": ["sleep", "3600"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    });
+    let pod = bare_pod(name, image, &["sleep", "3600"]);
     lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
     let get = ["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"];
     eventually(Duration::from_secs(20), "a running pod", async || {
