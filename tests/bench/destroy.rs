@@ -23,7 +23,8 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             ws.run(&["down", "destroy"]).await?.ok()?;
             ours.push_ms(start.elapsed());
 
-            let mut pod = bare_pod("destroy", &image, &["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]);
+            let mut pod =
+                bare_pod("destroy", &image, &["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]);
             // Kubernetes' default, as the pod's owner would have it.
             pod["spec"]["terminationGracePeriodSeconds"] = 30.into();
             lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;

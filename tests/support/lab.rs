@@ -103,7 +103,8 @@ impl Lab {
         tcp.set_nodelay(true);
         let connector = config.rustls_https_connector_with_connector(tcp)?;
         let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-        let service = ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(http);
+        let service =
+            ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(http);
         Ok(ClientBuilder::new(service, config.default_namespace).build())
     }
 
