@@ -55,11 +55,11 @@ fn tools() -> PathBuf {
 
 /// Builds what is missing. Safe to run twice at once: the second waits, and then finds everything there.
 pub fn ensure(cache: &Cache, selection: Selection, progress: &Progress) -> Result<Binaries> {
+    packages::ensure(progress)?;
     let binaries = Binaries::locate(cache)?;
     if binaries.complete(selection) {
         return Ok(binaries);
     }
-    packages::for_building(progress)?;
     let _lock = Lock::acquire(&cache.lock("build"), "build of the same binaries", progress)?;
     fs::create_dir_all(binaries.folder()).context("creating the folder for binaries")?;
     for tool in TOOLS {

@@ -1,23 +1,56 @@
-//! The cgroups that the kubelet makes for pods, on version 1 (a tree for each controller) and on version 2.
+//! The cgroups that the lab's pods are in, on version 1 (a tree for each controller) and on version 2. They lie in a tree of
+//! the lab's own, so that no other kubelet's pods are ever taken for its.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
+
 use crate::process::Process;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The kubelet's name for its tree.
-const PODS: &str = "kubepods";
+/// The lab's tree: the kubelet's `cgroupRoot`.
+pub const TREE: &str = "ws-lab";
+/// The tree of a kubelet that was given no root.
+const OTHERS: &str = "kubepods";
+/// What every hierarchy of cgroups has at its top.
+const MEMBERS: &str = "cgroup.procs";
 
-/// The trees of pods on this machine.
-fn trees() -> Vec<PathBuf> {
-    let controllers = fs::read_dir(ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join(PODS));
-    std::iter::once(Path::new(ROOT).join(PODS)).chain(controllers).filter(|tree| tree.is_dir()).collect()
+/// The tops of the hierarchies: one on version 2, one for each controller on version 1.
+fn hierarchies() -> Vec<PathBuf> {
+    let controllers = fs::read_dir(ROOT).into_iter().flatten().flatten().map(|entry| entry.path());
+    let tops = std::iter::once(PathBuf::from(ROOT)).chain(controllers);
+    let is_one = |top: &PathBuf| !top.is_symlink() && top.join(MEMBERS).is_file();
+    let mut tops: Vec<PathBuf> = tops.filter(is_one).collect();
+    // On version 2 the folders below the top are its groups, not hierarchies.
+    if tops.first().is_some_and(|top| top == Path::new(ROOT)) {
+        tops.truncate(1);
+    }
+    tops
 }
 
-/// Whether there are any: of this lab, or of another kubelet.
+/// The lab's trees.
+fn trees() -> Vec<PathBuf> {
+    hierarchies().iter().map(|top| top.join(TREE)).filter(|tree| tree.is_dir()).collect()
+}
+
+/// Makes the lab's trees, which the kubelet wants to find.
+pub fn create() -> Result<()> {
+    for top in hierarchies() {
+        let tree = top.join(TREE);
+        fs::create_dir_all(&tree).with_context(|| format!("creating the cgroup {}", tree.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether any tree of the lab is there.
 pub fn exist() -> bool {
     !trees().is_empty()
+}
+
+/// Whether another kubelet has pods on this machine.
+pub fn others_exist() -> bool {
+    hierarchies().iter().any(|top| top.join(OTHERS).is_dir())
 }
 
 /// The processes in pods.
@@ -29,7 +62,7 @@ pub fn processes() -> Vec<Process> {
 }
 
 fn pids_below(folder: &Path) -> Vec<i32> {
-    let own = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let own = fs::read_to_string(folder.join(MEMBERS)).unwrap_or_default();
     let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).collect();
     pids.extend(children(folder).iter().flat_map(|child| pids_below(child)));
     pids

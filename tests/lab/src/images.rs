@@ -47,9 +47,6 @@ pub fn ensure_own(cache: &Cache, binaries: &Binaries, progress: &Progress) -> Re
         base: None,
     });
     let buildah = Buildah::new(cache);
-    if !own.iter().all(|recipe| buildah.is_fresh(recipe).unwrap_or(false)) {
-        packages::for_building(progress)?;
-    }
     own.iter().map(|recipe| buildah.build(recipe, progress)).collect()
 }
 
@@ -60,7 +57,6 @@ pub fn ensure_agnhost(
     reference: &str,
     progress: &Progress,
 ) -> Result<Archive> {
-    packages::for_building(progress)?;
     let recipe = Recipe {
         name: "agnhost",
         image: reference.to_owned(),
@@ -78,9 +74,11 @@ pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
     recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect()
 }
 
-/// Builds ws's own images, copies them to `repository` (a registry, and a path in it if one is wanted) and returns their
-/// references there.
+/// Builds ws's own images of today's Debian, copies them to `repository` (a registry, and a path in it if one is wanted) and
+/// returns their references there.
 pub fn publish(cache: &Cache, repository: &str, progress: &Progress) -> Result<Vec<String>> {
+    // The lab may test on an old base; nobody is to be given one whose security updates are missing.
+    forget_base(cache)?;
     let (buildah, recipes) = ready(cache, progress)?;
     let push = |recipe: &Recipe| {
         buildah.build(recipe, progress)?;
@@ -92,7 +90,7 @@ pub fn publish(cache: &Cache, repository: &str, progress: &Progress) -> Result<V
 }
 
 fn ready(cache: &Cache, progress: &Progress) -> Result<(Buildah, Vec<Recipe>)> {
-    packages::for_building(progress)?;
+    packages::ensure(progress)?;
     let binaries = servers()?;
     let buildah = Buildah::new(cache);
     let base = base(cache, &buildah, progress)?;
@@ -142,9 +140,21 @@ fn servers() -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
+fn debian(cache: &Cache) -> PathBuf {
+    cache.images().join("debian.tar")
+}
+
+/// What is built on the base next begins with a new one, and installs its packages anew.
+fn forget_base(cache: &Cache) -> Result<()> {
+    match fs::remove_file(debian(cache)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("removing the old base"),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Debian's minimal system, once: it changes only when its archive is removed from the cache.
 fn base(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
-    let tree = cache.images().join("debian.tar");
+    let tree = debian(cache);
     let lock = Lock::acquire(&cache.lock("base"), "build of the base", progress)?;
     if !tree.is_file() {
         progress.note(&format!("making a base of Debian {SUITE}"));

@@ -24,35 +24,31 @@ enum Proof {
     PkgConfig(&'static str),
 }
 
-/// What building the binaries and images takes.
-const BUILDING: &[Package] = &[
+/// What the lab, its tests and their scripts call.
+const PACKAGES: &[Package] = &[
+    // To build the binaries and images.
     Package { name: "gcc", proof: Proof::Program("gcc") },
     Package { name: "libc6-dev", proof: Proof::File("/usr/include/stdio.h") },
     Package { name: "pkg-config", proof: Proof::Program("pkg-config") },
     Package { name: "libseccomp-dev", proof: Proof::PkgConfig("libseccomp") },
     Package { name: "buildah", proof: Proof::Program("buildah") },
     Package { name: "mmdebstrap", proof: Proof::Program("mmdebstrap") },
-];
-
-/// What running a lab takes.
-const RUNNING: &[Package] = &[
+    // To run a lab.
     Package { name: "iproute2", proof: Proof::Program("ip") },
     Package { name: "nftables", proof: Proof::Program("nft") },
+    Package { name: "procps", proof: Proof::Program("sysctl") },
+    // To test ws in it.
+    Package { name: "curl", proof: Proof::Program("curl") },
+    Package { name: "git", proof: Proof::Program("git") },
+    Package { name: "openssh-client", proof: Proof::Program("ssh") },
+    Package { name: "python3", proof: Proof::Program("python3") },
+    Package { name: "rsync", proof: Proof::Program("rsync") },
 ];
 
-/// Makes sure that everything for `lab build` and `lab images` is installed.
-pub fn for_building(progress: &Progress) -> Result<()> {
-    ensure(BUILDING, progress)
-}
-
-/// Makes sure that everything for `lab up` is installed.
-pub fn for_running(progress: &Progress) -> Result<()> {
-    ensure(RUNNING, progress)
-}
-
-fn ensure(packages: &[Package], progress: &Progress) -> Result<()> {
+/// Makes sure that all of them are installed.
+pub fn ensure(progress: &Progress) -> Result<()> {
     let missing: Vec<&str> =
-        packages.iter().filter(|package| !is_there(&package.proof)).map(|package| package.name).collect();
+        PACKAGES.iter().filter(|package| !is_there(&package.proof)).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -15,7 +15,8 @@ const FILE: &str = "state.json";
 
 /// A lab, complete or half-made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+// What another version wrote must not keep this one from taking it apart.
+#[serde(rename_all = "camelCase", default)]
 pub struct State {
     pub enforcement: Enforcement,
     /// Set as the last step of `lab up`.

@@ -18,7 +18,7 @@ use crate::paths::{self, Cache};
 use crate::pins::Selection;
 use crate::progress::Progress;
 use crate::state::State;
-use crate::{cgroups, down, images, kubeconfig, network, packages, sysctls};
+use crate::{cgroups, down, images, kubeconfig, network, sysctls};
 use launcher::Launcher;
 
 const ENFORCER_MANIFEST: &str = include_str!("../manifests/enforcer.yaml");
@@ -57,7 +57,6 @@ impl Parts {
             bail!("a lab needs root: it makes network namespaces, mounts and cgroups");
         }
         let cache = Cache::locate()?;
-        packages::for_running(progress)?;
         let binaries = build::ensure(&cache, Selection::Lab, progress)?;
         let archives = images::ensure_own(&cache, &binaries, progress)?;
         Ok(Self { cache, binaries, archives })
@@ -69,10 +68,10 @@ impl Parts {
             progress.note("the lab is up already");
             return Ok(());
         }
-        down::clear(&progress)?;
-        if cgroups::exist() {
-            bail!("another kubelet has pods on this machine (cgroup kubepods)");
+        if cgroups::others_exist() {
+            bail!("another kubelet has pods on this machine (cgroup kubepods); stop it first: two cannot share /var/lib/kubelet");
         }
+        down::clear(&progress)?;
         let settings = Settings {
             containerd: self.cache.containerd(),
             pki: Pki::at(paths::run("pki")),
@@ -165,6 +164,7 @@ fn prepare(settings: &Settings, cache: &Cache, progress: &Progress) -> Result<La
     };
     let launcher = Launcher::begin(state, cache.logs(), *progress)?;
     network::create()?;
+    cgroups::create()?;
     let pki = Pki::create(&paths::run("pki"))?;
     kubeconfig::write_all(Path::new(paths::RUN), &pki)?;
     config::write_all(settings)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Settings;
 use crate::certificates::NODE_NAME;
-use crate::{network, paths};
+use crate::{cgroups, network, paths};
 
 /// The names of the files below [`paths::RUN`].
 pub const CONTAINERD: &str = "containerd.toml";
@@ -62,6 +62,7 @@ struct Kubelet {
     tls_private_key_file: PathBuf,
     container_runtime_endpoint: String,
     cgroup_driver: &'static str,
+    cgroup_root: String,
     /// The lab runs where only version 1 is to be had, too.
     #[serde(rename = "failCgroupV1")]
     fail_cgroup_v1: bool,
@@ -122,6 +123,7 @@ impl Kubelet {
             tls_private_key_file: settings.pki.path("kubelet-server.key"),
             container_runtime_endpoint: format!("unix://{}", paths::containerd_socket().display()),
             cgroup_driver: "cgroupfs",
+            cgroup_root: format!("/{}", cgroups::TREE),
             fail_cgroup_v1: false,
             fail_swap_on: false,
             cluster_domain: "cluster.local",

@@ -42,7 +42,7 @@ impl Buildah {
     }
 
     /// Whether the archive of `recipe` is there and made of the present inputs.
-    pub fn is_fresh(&self, recipe: &Recipe) -> Result<bool> {
+    fn is_fresh(&self, recipe: &Recipe) -> Result<bool> {
         let made_of = fs::read_to_string(self.inputs(recipe)).unwrap_or_default();
         Ok(self.archive(recipe).is_file() && made_of == inputs(recipe)?)
     }
