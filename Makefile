@@ -5,7 +5,7 @@ PROFILE := release
 LAB     := $(shell . tests/built.sh; echo $$built)/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit cluster bench conformance images lab manifests
+.PHONY: help demo test lint unit cluster bench conformance images lab manifests programs tools
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,7 @@ bench: tools images ## Measure ws beside its rivals, each as a ratio in one run
 conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
 	$(LAB) conformance
 
-images: tools ## Build the images; with REGISTRY=… push them there
+images: programs ## Build the images; with REGISTRY=… push them there
 	$(LAB) images $(if $(REGISTRY),--push $(REGISTRY))
 
 lab: tools ## Boot the lab and leave it running
@@ -46,7 +46,8 @@ manifests: tools ## Generate manifests/ anew from the code and the chart
 	$$($(LAB) build)/helm template ws charts/ws --namespace ws-system --set namespace.create=true \
 		--kube-version 1.33.0 > manifests/install.yaml
 
-.PHONY: tools
-tools:
+programs:
 	$(CARGO) build --$(PROFILE) --locked --workspace --bins
+
+tools: programs
 	$(LAB) build

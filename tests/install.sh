@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs ws in the running lab, in one of the admin's two ways: `chart` or `manifests`.
+# Installs ws in the running lab, in one of the admin's two ways, as the README gives them: `chart` or
+# `manifests`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,9 +19,9 @@ chart)
   "$bin/helm" upgrade --install ws charts/ws --namespace ws-system --create-namespace --wait --timeout 2m >/dev/null
   ;;
 manifests)
-  "$bin/kubectl" apply --server-side -f manifests/crd.yaml >/dev/null
-  "$bin/kubectl" wait --for=condition=Established crd/workspaces.ws.dev crd/workspaceclasses.ws.dev >/dev/null
-  "$bin/kubectl" apply --server-side -f manifests/install.yaml >/dev/null
+  "$bin/kubectl" apply -f manifests/crd.yaml >/dev/null
+  "$bin/kubectl" wait --for=condition=Established -f manifests/crd.yaml >/dev/null
+  "$bin/kubectl" apply -f manifests/ >/dev/null
   "$bin/kubectl" -n ws-system rollout status deployment --timeout=2m >/dev/null
   ;;
 *)

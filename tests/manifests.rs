@@ -81,7 +81,7 @@ fn the_install_manifest_is_the_chart() -> Result<()> {
 
 #[test]
 fn the_example_is_what_the_code_reads() -> Result<()> {
-    let example = objects(&committed("manifests/example.yaml")?)?;
+    let example = objects(&committed("operator/api/examples/team.yaml")?)?;
     let class: ws_api::class::WorkspaceClass = serde_json::from_value(example[0].clone())?;
     let workspace: ws_api::workspace::Workspace = serde_json::from_value(example[1].clone())?;
     assert_eq!(workspace.spec.class_name, class.metadata.name);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -58,8 +58,18 @@ async fn workspace(ws: &Ws, project: &Project) -> Result<Duration> {
 }
 
 async fn bare_pod(pods: &Api<Pod>, name: &str, image: &str) -> Result<Duration> {
-    let pod = serde_json::from_value(pod::bare_pod(name, image, &["sleep", "600"]))?;
     let start = Instant::now();
+    start_bare_pod(pods, name, image).await?;
+    let mut exec = pods.exec(name, ["echo", "x"], &AttachParams::default().stderr(false)).await?;
+    exec.stdout().context("no output")?.read_u8().await?;
+    let elapsed = start.elapsed();
+    pods.delete(name, &DeleteParams::default()).await?;
+    Ok(elapsed)
+}
+
+/// Creates a bare pod, and returns as soon as the API says that its container runs.
+pub(crate) async fn start_bare_pod(pods: &Api<Pod>, name: &str, image: &str) -> Result<()> {
+    let pod = serde_json::from_value(pod::bare_pod(name, image, &["sleep", "600"]))?;
     let created = pods.create(&PostParams::default(), &pod).await?;
     let version = created.metadata.resource_version.context("a created object has a version")?;
     let only = WatchParams::default().fields(&format!("metadata.name={name}"));
@@ -68,12 +78,8 @@ async fn bare_pod(pods: &Api<Pod>, name: &str, image: &str) -> Result<Duration> 
         if let WatchEvent::Modified(pod) = event
             && pod.status.and_then(|status| status.phase).as_deref() == Some("Running")
         {
-            break;
+            return Ok(());
         }
     }
-    let mut exec = pods.exec(name, ["echo", "x"], &AttachParams::default().stderr(false)).await?;
-    exec.stdout().context("no output")?.read_u8().await?;
-    let elapsed = start.elapsed();
-    pods.delete(name, &DeleteParams::default()).await?;
-    Ok(elapsed)
+    bail!("the watch of {name} ended")
 }

@@ -33,12 +33,6 @@ impl Samples {
         sorted.get(index).copied().unwrap_or(f64::NAN)
     }
 
-    /// Each of these samples less the median of the others.
-    pub(crate) fn less(&self, others: &Self) -> Self {
-        let median = others.median();
-        Self(self.0.iter().map(|value| value - median).collect())
-    }
-
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }

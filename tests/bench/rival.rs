@@ -30,10 +30,11 @@ pub(crate) struct Rival {
 }
 
 impl Rival {
+    /// `SSHD_FOLDER` in the environment names the folder that sshd's package is unpacked in.
     pub(crate) async fn start(lab: &Lab, namespace: &str) -> Result<Self> {
         let folder = TempDir::new()?;
-        bash(&folder, "ssh-keygen -q -t ed25519 -N '' -f id && mkdir lib && cp id.pub authorized && cp /usr/sbin/sshd . && \
-            ldd sshd | awk '$3 ~ /^\\// {print $3}' | grep -vE '/(libc|libm|libresolv)\\.' | xargs cp -t lib && \
+        bash(&folder, "ssh-keygen -q -t ed25519 -N '' -f id && mkdir lib && cp id.pub authorized && cp \"$SSHD_FOLDER\"/usr/sbin/sshd . && \
+            LD_LIBRARY_PATH=$(echo \"$SSHD_FOLDER\"/usr/lib/*-linux-gnu) ldd sshd | awk '$3 ~ /^\\// {print $3}' | grep -vE '/(libc|libm|libresolv)\\.' | xargs cp -t lib && \
             tar c sshd lib authorized > sshd.tar").await?.ok()?;
         open_pod(lab, namespace, POD).await?;
         let archive = std::fs::read(folder.path().join("sshd.tar"))?;

@@ -65,6 +65,9 @@ grep -q NFKC src/slug.js || fail 'the edit did not come back'
 
 chapter '7  And then it is gone'
 show "$ws" down demo
-left=$("$bin/kubectl" -n default get workspaces,pods,secrets,networkpolicies -o name)
+left() { "$bin/kubectl" -n default get workspaces,pods,secrets,networkpolicies -o name; }
+# The class's policy goes with its last workspace, a moment later.
+for _ in $(seq 50); do [ -z "$(left)" ] && break; sleep 0.1; done
+left=$(left)
 [ -z "$left" ] || fail "left on the cluster: $left"
 say 'Nothing is left: no workspace, no pod, no secret, no network policy.'
