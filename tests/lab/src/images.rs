@@ -147,7 +147,9 @@ fn debian(cache: &Cache) -> PathBuf {
 /// What is built on the base next begins with a new one, and installs its packages anew.
 fn forget_base(cache: &Cache) -> Result<()> {
     match fs::remove_file(debian(cache)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("removing the old base"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("removing the old base")
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

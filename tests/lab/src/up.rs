@@ -69,7 +69,9 @@ impl Parts {
             return Ok(());
         }
         if cgroups::others_exist() {
-            bail!("another kubelet has pods on this machine (cgroup kubepods); stop it first: two cannot share /var/lib/kubelet");
+            bail!(
+                "another kubelet has pods on this machine (cgroup kubepods); stop it first: two cannot share /var/lib/kubelet"
+            );
         }
         down::clear(&progress)?;
         let settings = Settings {
