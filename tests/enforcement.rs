@@ -4,15 +4,24 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
+use ws_api::workspace::Workspace;
 use ws_tests::{
-    command::run, lab::Lab, namespace::with_namespace, probe::canary, project::Project, wait::eventually,
+    command::run,
+    lab::Lab,
+    namespace::with_namespace,
+    pod::give_ipv6,
+    probe::{INTERNET_V6, Target, canary, from_pod, open_pod},
+    project::Project,
+    wait::eventually,
     ws::Ws,
 };
 
 /// How late the slow enforcer is.
 const DELAY: Duration = Duration::from_secs(3);
+/// The status says of a container that it runs a while after it does.
+const KUBELETS_DELAY: Duration = Duration::from_secs(1);
 /// How long the agents of these tests wait for an enforcement that never comes.
 const DEADLINE: &str = "WS_ISOLATION_DEADLINE=8s";
 
@@ -28,9 +37,17 @@ async fn cluster_with_enforcer(enforcer: &str) -> Result<Lab> {
 
 /// Whether the bytes are in a file of any container on the node.
 async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
-    let mut grep = Command::new("grep");
-    grep.args(["-rqF", "-s", "--devices=skip", bytes]).arg(lab.snapshots());
-    Ok(run(grep, Duration::from_mins(1)).await?.is_ok())
+    eventually(Duration::from_mins(1), "a search that read everything", async || {
+        let mut grep = Command::new("grep");
+        grep.args(["-rqF", "-s", "--devices=skip", bytes]).arg(lab.snapshots());
+        anyhow::Ok(match run(grep, Duration::from_mins(1)).await?.code {
+            Some(0) => Some(true),
+            Some(1) => Some(false),
+            // Something went away while it was read.
+            _ => None,
+        })
+    })
+    .await
 }
 
 /// Waits until the workspace has failed for `reason`.
@@ -54,9 +71,29 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
     with_namespace(async |lab, namespace| {
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
         let project = Project::sample()?.with("canary.txt", &canary)?;
-        let refused = ws.run_in(project.path(), &["up", "--name", "leaky", "--detach"]).await?.code(1)?;
-        ensure!(refused.stderr.contains("EgressNotEnforced"), "{refused}");
-        ensure!(!is_in_a_container(lab, &canary).await?, "the project was on the cluster");
+        let up = ["up", "--name", "leaky", "--detach"];
+        let searched = async {
+            let phase = ["-n", namespace, "get", "pod", "leaky", "-o", "jsonpath={.status.phase}"];
+            eventually(Duration::from_secs(10), "a running pod", async || {
+                anyhow::Ok((lab.kubectl(&phase).await?.stdout == "Running").then_some(()))
+            })
+            .await?;
+            // While the agent waits for what never comes, and its pod is there.
+            let found = is_in_a_container(lab, &canary).await?;
+            ensure!(
+                lab.kubectl(&phase).await?.ok()?.stdout == "Running",
+                "the pod was gone before the search was over"
+            );
+            anyhow::Ok(found)
+        };
+        let (refused, found) = tokio::try_join!(ws.run_in(project.path(), &up), searched)?;
+        ensure!(refused.clone().code(1)?.stderr.contains("EgressNotEnforced"), "{refused}");
+        ensure!(!found, "the project was on the cluster");
+        // The control of red team A07: where nothing enforces, IPv6 leads out.
+        open_pod(lab, namespace, "open").await?;
+        give_ipv6(lab, namespace, "open", 7).await?;
+        let reached = from_pod(lab, namespace, "open", &[Target::tcp(INTERNET_V6, 80, &canary)]).await?;
+        ensure!(!reached.is_empty(), "an open pod does not reach IPv6 either");
         Ok(())
     })
     .await?;
@@ -79,9 +116,18 @@ async fn a_slow_enforcer_is_waited_for() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
         let project = Project::sample()?.with("canary.txt", &canary)?;
-        let started = tokio::time::Instant::now();
         ws.up("late", project.path()).await?;
-        ensure!(started.elapsed() > DELAY, "ready before the policy was in force: {:?}", started.elapsed());
+        // Against the pod's own start, so that a slow machine is not taken for a patient agent.
+        let get = ["-n", namespace, "get", "workspace", "late", "-o", "json"];
+        let late: Workspace = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
+        let timings = late.status.and_then(|status| status.timings).context("no timings")?;
+        let (started, isolated) =
+            (timings.started.context("not started")?, timings.isolated.context("not isolated")?);
+        let waited = Duration::try_from(isolated.0.duration_since(started.0))?;
+        ensure!(
+            waited + KUBELETS_DELAY > DELAY,
+            "isolated {waited:?} after its start, before the policy was in force"
+        );
         // The control of the other test's search.
         ensure!(is_in_a_container(lab, &canary).await?, "the search finds nothing");
         Ok(())

@@ -5,6 +5,7 @@
 mod delivery;
 mod egress;
 mod errors;
+mod lateral;
 mod lifecycle;
 mod orphans;
 mod pod;

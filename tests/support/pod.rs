@@ -1,6 +1,20 @@
-//! Pods that are no workspaces.
+//! Pods that are no workspaces, and what tests do to pods from outside.
 
+use std::time::Duration;
+
+use anyhow::Result;
 use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{command::run, lab::Lab};
+
+/// The node's address in the network that [`give_ipv6`] makes, and the bridge that it is on.
+const IPV6_ROUTER: &str = "fd00:90::1";
+const BRIDGE: &str = "cni0";
+/// Enters the network namespace of the pod whose UID is `$1`, found by a process of it, and gives it the address `$2`.
+const IPV6_SCRIPT: &str = "set -e; files=$(find /sys/fs/cgroup -path \"*/pod$1/*\" -name cgroup.procs); pid=$(cat $files | head -n 1); \
+    nsenter --net=/proc/$pid/ns/net ip -6 address add $2/64 dev eth0 nodad; \
+    nsenter --net=/proc/$pid/ns/net ip -6 route add default via $3";
 
 /// A pod that no policy of ws selects, with the rights that a workspace has. The caller adds what else it needs.
 pub fn bare_pod(name: &str, image: &str, command: &[&str]) -> Value {
@@ -15,4 +29,17 @@ pub fn bare_pod(name: &str, image: &str, command: &[&str]) -> Value {
             }],
         },
     })
+}
+
+/// Gives a running pod an IPv6 address, whose last number is `host`, and a route to everywhere: the lab's pods have neither.
+pub async fn give_ipv6(lab: &Lab, namespace: &str, pod: &str, host: u16) -> Result<()> {
+    let limit = Duration::from_secs(10);
+    let router = format!("{IPV6_ROUTER}/64");
+    let node = ["exec", "ws-node", "--", "ip", "-6", "address", "replace", &router, "dev", BRIDGE, "nodad"];
+    Lab::command(&node, limit).await?.ok()?;
+    let get = ["-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}"];
+    let uid = lab.kubectl(&get).await?.ok()?.stdout;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", IPV6_SCRIPT, "bash", &uid, &format!("fd00:90::{host:x}"), IPV6_ROUTER]);
+    run(bash, limit).await?.ok().map(drop)
 }

@@ -13,6 +13,9 @@ use crate::{
     ws::Ws,
 };
 
+/// An address of the fake internet.
+pub const INTERNET_V6: &str = "2600:db8:1::1";
+
 const SCRIPT: &str = include_str!("probe.py");
 
 #[derive(Clone, Debug, Serialize)]

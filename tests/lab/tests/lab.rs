@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -185,6 +185,38 @@ fn a_start_that_was_killed_half_way_is_taken_down() {
         expect_success(&lab(&["down"]));
         machine.expect_no_trace();
     }
+}
+
+#[test]
+#[ignore = "needs root, and takes the machine's only lab"]
+fn a_failed_start_shows_what_the_component_said_and_leaves_no_trace() {
+    let machine = Machine::take();
+    let start = Command::new(env!("CARGO_BIN_EXE_lab")).arg("up").stderr(Stdio::piped()).spawn().unwrap();
+    let mut pid = Value::Null;
+    eventually("the API server runs", || {
+        pid = status()["components"]["kube-apiserver"]["pid"].clone();
+        pid.is_number()
+    });
+    expect_success(&Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap());
+    let failed = start.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert!(!failed.status.success() && said.contains("kube-apiserver ended; its last lines:\n"), "{said}");
+    machine.expect_no_trace();
+}
+
+#[test]
+#[ignore = "needs root, and takes the machine's only lab"]
+fn two_starts_at_once_make_one_lab() {
+    let _machine = Machine::take();
+    let start = || Command::new(env!("CARGO_BIN_EXE_lab")).arg("up").stderr(Stdio::piped()).spawn().unwrap();
+    let said = [start(), start()].map(|start| {
+        let output = start.wait_with_output().unwrap();
+        expect_success(&output);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    });
+    let late = said.iter().filter(|said| said.contains("the lab is up already")).count();
+    assert_eq!(late, 1, "{said:?}");
+    assert_eq!(status()["ready"], true);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! Red team, group A: from a workspace, nothing of the cluster itself is reached, nor another session.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::{Child, Command};
+use ws_tests::{
+    lab::Lab,
+    namespace::with_namespace,
+    probe::{Kind, Target, from_pod, from_workspace, open_pod},
+    project::Project,
+    wait::eventually,
+    ws::Ws,
+};
+
+use crate::egress::{OPEN, only_the_open_pod_reaches};
+
+/// A question for `kubernetes.default.svc.cluster.local`, which any DNS server answers somehow (RFC 1035, section 4.1).
+const DNS_QUESTION: &str =
+    "\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01";
+/// What a kubelet, kube-proxy, etcd and an administrator listen on, where nothing of the lab does by itself.
+const PORTS_OF_NODES: [u16; 5] = [22, 2379, 10255, 10256, 30022];
+/// A port of the second session's server.
+const PORT: u16 = 8080;
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
+    let mut servers: Vec<Child> = Vec::new();
+    only_the_open_pod_reaches(async |lab, namespace| {
+        let node = lab.addresses.node.as_str();
+        let api_server = address(lab, "default", "service", "kubernetes", ".spec.clusterIP").await?;
+        for port in PORTS_OF_NODES {
+            servers.push(server_on_the_node(lab, port)?);
+        }
+        let mut targets: Vec<_> =
+            PORTS_OF_NODES.iter().chain(&[6443, 10250]).map(|port| Target::tcp(node, *port, "")).collect();
+        targets.extend([
+            Target::tcp(&api_server, 443, ""),
+            Target::tcp(&lab.addresses.dns, 53, ""),
+            Target { kind: Kind::Udp, ..Target::tcp(&lab.addresses.dns, 53, DNS_QUESTION) },
+        ]);
+        targets.push(Target::tcp(node, node_port(lab, namespace).await?, ""));
+        Ok(targets)
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
+    only_the_open_pod_reaches(async |lab, namespace| {
+        let gateway = address(lab, lab.ws_namespace(), "service", "ws-gateway", ".spec.clusterIP").await?;
+        // The canary port of the gateway: the one that no workspace may reach.
+        let mut targets = vec![Target::tcp(&gateway, 3129, "")];
+        let pods = lab.kubectl(&["-n", lab.ws_namespace(), "get", "pods", "-o", "json"]).await?.ok()?;
+        let pods: serde_json::Value = serde_json::from_str(&pods.stdout)?;
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let (name, address) = (pod["metadata"]["name"].as_str(), pod["status"]["podIP"].as_str());
+            if let (Some(name), Some(address)) = (name, address)
+                && name.starts_with("ws-gateway")
+            {
+                targets.push(Target::tcp(address, 3129, ""));
+            }
+        }
+        ensure!(targets.len() > 1, "no gateway pod in {pods}");
+        targets.push(Target::tcp(&neighbour(lab, namespace).await?, PORT, ""));
+        Ok(targets)
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a10_one_session_does_not_reach_another() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::empty()?);
+        ws.up("server", project.path()).await?;
+        ws.up("client", project.path()).await?;
+        let serve = ["attach", "server", "--", "python3", "-m", "http.server", &PORT.to_string()];
+        let _server = ws.start(project.path(), &serve)?;
+        let address = address(lab, namespace, "pod", "server", ".status.podIP").await?;
+        let target = [Target::tcp(&address, PORT, "")];
+        eventually(std::time::Duration::from_secs(20), "the server's answer to itself", async || {
+            anyhow::Ok((!from_workspace(&ws, "server", &target).await?.is_empty()).then_some(()))
+        })
+        .await?;
+        ensure!(from_workspace(&ws, "client", &target).await?.is_empty(), "a session reached another");
+        // Nor does anything else come into a session.
+        open_pod(lab, namespace, OPEN).await?;
+        ensure!(from_pod(lab, namespace, OPEN, &target).await?.is_empty(), "a pod reached a session");
+        Ok(())
+    })
+    .await
+}
+
+/// Something that listens on this port of the node, for as long as it is kept.
+fn server_on_the_node(lab: &Lab, port: u16) -> Result<Child> {
+    let mut server = Command::new(lab.program("lab")?);
+    server.args(["exec", "ws-node", "--", "python3", "-m", "http.server", &port.to_string()]);
+    server.args(["--bind", &lab.addresses.node]);
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    server.spawn().context("a server on the node")
+}
+
+/// A pod of the same namespace that answers on `PORT`; returns its address.
+async fn neighbour(lab: &Lab, namespace: &str) -> Result<String> {
+    let serve = format!("python3 -m http.server {PORT} >/dev/null 2>&1 &");
+    open_pod(lab, namespace, "neighbour").await?;
+    lab.kubectl(&["-n", namespace, "label", "pod", "neighbour", "app=neighbour"]).await?.ok()?;
+    lab.kubectl(&["-n", namespace, "exec", "neighbour", "--", "bash", "-c", &serve]).await?.ok()?;
+    address(lab, namespace, "pod", "neighbour", ".status.podIP").await
+}
+
+/// The port at which every node answers for the neighbour.
+async fn node_port(lab: &Lab, namespace: &str) -> Result<u16> {
+    neighbour(lab, namespace).await?;
+    let service = format!("--tcp={PORT}:{PORT}");
+    lab.kubectl(&["-n", namespace, "create", "service", "nodeport", "neighbour", &service]).await?.ok()?;
+    Ok(address(lab, namespace, "service", "neighbour", ".spec.ports[0].nodePort").await?.parse()?)
+}
+
+/// A field of an object.
+async fn address(lab: &Lab, namespace: &str, kind: &str, name: &str, field: &str) -> Result<String> {
+    let question = format!("jsonpath={{{field}}}");
+    Ok(lab.kubectl(&["-n", namespace, "get", kind, name, "-o", &question]).await?.ok()?.stdout)
+}
