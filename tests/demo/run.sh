@@ -71,3 +71,4 @@ for _ in $(seq 50); do [ -z "$(left)" ] && break; sleep 0.1; done
 left=$(left)
 [ -z "$left" ] || fail "left on the cluster: $left"
 say 'Nothing is left: no workspace, no pod, no secret, no network policy.'
+say "All of this took $SECONDS s."
