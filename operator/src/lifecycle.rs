@@ -2,10 +2,11 @@
 
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::ResourceExt as _;
-use ws_api::workspace::{Phase, Workspace};
+use ws_api::workspace::{Phase, Workspace, WorkspaceStatus};
 
 use crate::{
-    reason::{Cause, Fate},
+    build::labels,
+    reason::{Cause, Fate, Reason},
     status::{expires_at, pod::PodState},
 };
 
@@ -48,6 +49,12 @@ pub fn step(workspace: &Workspace, pod: Option<&Pod>, breach: Option<&Cause>, no
         return Step::Fail(breach.clone());
     }
     let Some(pod) = pod else { return Step::LookForPod { uid } };
+    if !is_selected(pod, &status) {
+        return Step::Fail(Cause::new(
+            Reason::PolicyNotKept,
+            "its pod's labels were changed, so that its network policy no longer selects it; start a new workspace",
+        ));
+    }
     match PodState::of(pod) {
         PodState::NotRunning(cause) => match cause.reason.fate() {
             Fate::Waits | Fate::Serves => Step::Observe(PodState::NotRunning(cause)),
@@ -58,19 +65,25 @@ pub fn step(workspace: &Workspace, pod: Option<&Pod>, breach: Option<&Cause>, no
     }
 }
 
+/// Whether the network policy of the workspace's class selects the pod. Further labels, as the cluster may add, do not matter.
+fn is_selected(pod: &Pod, status: &WorkspaceStatus) -> bool {
+    let class = status.class_name.as_deref().and_then(|name| name.parse().ok());
+    class.is_some_and(|class| {
+        labels(&class).iter().all(|(label, value)| pod.labels().get(label) == Some(value))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        reason::Reason,
-        testing::{POD_UID, at, pod, time, workspace},
-    };
+    use crate::testing::{POD_UID, at, pod, time, workspace};
 
     /// A workspace with this phase, with or without a pod in its status, that expires at 14:00.
     fn stored(phase: Option<Phase>, has_pod: bool) -> Workspace {
         let mut stored = workspace();
         let status = stored.status.get_or_insert_default();
         status.phase = phase;
+        status.class_name = Some("default".into());
         status.pod_uid = has_pod.then(|| POD_UID.into());
         status.expires_at = phase.is_some().then(|| at("2026-11-20T14:00:00Z"));
         stored
@@ -113,6 +126,30 @@ mod tests {
             let pod = pod_status.map(pod);
             let breach = breached.then_some(&breach);
             assert_eq!(step(&workspace, pod.as_ref(), breach, time(now)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_its_policy_no_longer_selects_fails() {
+        type Change = fn(&mut Pod);
+        let changes: [(&str, Change, bool); 4] = [
+            (
+                "another class",
+                |pod| drop(pod.labels_mut().insert("ws.dev/class".into(), "open".into())),
+                false,
+            ),
+            ("no class", |pod| drop(pod.labels_mut().remove("ws.dev/class")), false),
+            ("nobody's", |pod| drop(pod.labels_mut().remove("app.kubernetes.io/managed-by")), false),
+            ("a label more", |pod| drop(pod.labels_mut().insert("zone".into(), "a".into())), true),
+        ];
+        for (what, change, lives) in changes {
+            let mut pod = pod(RUNNING);
+            change(&mut pod);
+            match step(&stored(Some(Phase::Ready), true), Some(&pod), None, time("2026-11-20T12:00:00Z")) {
+                Step::Observe(_) => assert!(lives, "{what}"),
+                Step::Fail(cause) => assert!(!lives && cause.reason == Reason::PolicyNotKept, "{what}"),
+                other => panic!("{what}: {other:?}"),
+            }
         }
     }
 
