@@ -69,7 +69,7 @@ pub async fn create<K: Object>(client: &Client, object: &K) -> Result<Created<K>
     match api.create(&params, object).await {
         Ok(created) => Ok(Created::New(created)),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Exists),
-        Err(source) => match refusal(&source) {
+        Err(source) => match refusal(&K::kind(&()), &source) {
             Some(cause) => Ok(Created::Refused(cause)),
             None => Err(Error::Write { kind: K::kind(&()).into_owned(), name: object.name_any(), source }),
         },
@@ -134,8 +134,9 @@ fn is_gone(status: &Status) -> bool {
     status.is_not_found() || status.is_conflict()
 }
 
-/// Why the API server will never have this object as it is. None: it may yet, or it is the operator's own trouble.
-fn refusal(error: &kube::Error) -> Option<Cause> {
+/// Why the API server will never have this object of this kind as it is. None: it may yet, or it is the operator's own
+/// trouble.
+fn refusal(kind: &str, error: &kube::Error) -> Option<Cause> {
     let kube::Error::Api(status) = error else { return None };
     let message = status.message.as_str();
     let says = |part: &str| message.contains(part);
@@ -150,12 +151,14 @@ fn refusal(error: &kube::Error) -> Option<Cause> {
         return Some(Cause::new(
             Reason::AdmissionDenied,
             format!(
-                "the cluster's admission refused the pod ({detail}); ask an admin whether the class fits the namespace"
+                "the cluster's admission refused the {kind} ({detail}); ask an admin whether the class fits the namespace"
             ),
         ));
     }
-    // The operator's own permissions, and a namespace that is going away with everything in it.
-    if says("cannot create resource") || says("being terminated") {
+    // The operator's own permissions, a namespace that is going away with everything in it, and one so new that its service
+    // account is still to come.
+    if says("cannot create resource") || says("being terminated") || says("error looking up service account")
+    {
         return None;
     }
     if status.is_forbidden() && says("RuntimeClass") {
@@ -167,13 +170,13 @@ fn refusal(error: &kube::Error) -> Option<Cause> {
     if status.is_forbidden() {
         return Some(Cause::new(
             Reason::AdmissionDenied,
-            format!("the namespace does not take the pod ({detail}); use another namespace or class"),
+            format!("the namespace does not take the {kind} ({detail}); use another namespace or class"),
         ));
     }
     (status.is_invalid() || status.code == 400).then(|| {
         Cause::new(
             Reason::InvalidPod,
-            format!("the class makes no valid pod ({detail}); ask an admin to correct it"),
+            format!("the class makes no valid {kind} ({detail}); ask an admin to correct it"),
         )
     })
 }
@@ -215,6 +218,7 @@ mod tests {
                 Some(Reason::RuntimeClassNotFound),
             ),
             (403, "Forbidden", "pods is forbidden: User \"u\" cannot create resource \"pods\"", None),
+            (403, "Forbidden", "pods \"x\" is forbidden: error looking up service account n/default", None),
             (403, "Forbidden", "unable to create new content because it is being terminated", None),
             (400, "BadRequest", "admission webhook \"w\" denied the request", Some(Reason::AdmissionDenied)),
             (
@@ -233,10 +237,24 @@ mod tests {
             (500, "InternalError", "etcd", None),
         ] {
             assert_eq!(
-                refusal(&api_error(code, reason, message)).map(|cause| cause.reason),
+                refusal("Pod", &api_error(code, reason, message)).map(|cause| cause.reason),
                 expected,
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_called_a_pod() {
+        for (code, reason) in [(403, "Forbidden"), (400, "BadRequest"), (422, "Invalid")] {
+            for message in ["no", "admission webhook \"w\" denied the request"] {
+                let cause = refusal("Secret", &api_error(code, reason, message)).unwrap();
+                assert!(
+                    cause.message.contains("Secret") && !cause.message.contains("Pod"),
+                    "{}",
+                    cause.message
+                );
+            }
         }
     }
 }

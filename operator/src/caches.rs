@@ -14,7 +14,8 @@ use kube::{
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::sync::watch::{self, error::RecvError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use ws_api::{
     class::WorkspaceClass,
     workspace::{Phase, Workspace},
@@ -46,17 +47,25 @@ pub struct Caches {
     pub runtime_classes: Store<RuntimeClass>,
     /// Number of stores that have seen everything once.
     pub listed: watch::Receiver<usize>,
+    /// The end of the operator.
+    pub shutdown: CancellationToken,
 }
 
 /// Number of stores in [`Caches`].
 pub const STORES: usize = 8;
 
 impl Caches {
-    /// Waits until each store has seen everything once.
+    /// Waits until each store has seen everything once. False if the operator stops before.
     ///
     /// Not by the stores' own `wait_until_ready`: that wakes one of those who wait, and here each reconcile does.
-    pub async fn ready(&self) -> Result<(), RecvError> {
-        self.listed.clone().wait_for(|listed| *listed >= STORES).await.map(drop)
+    pub async fn ready(&self) -> bool {
+        let mut listed = self.listed.clone();
+        tokio::select! {
+            // What has begun is finished, also after the end.
+            biased;
+            listed = listed.wait_for(|listed| *listed >= STORES) => listed.is_ok(),
+            () = self.shutdown.cancelled() => false,
+        }
     }
 
     /// The pod with the workspace's name, whoever it belongs to.
@@ -118,41 +127,50 @@ impl Caches {
 
     /// The workspaces of the scope that have been given a pod.
     pub fn workspaces_with_pods(&self, scope: &Scope) -> Vec<WorkspaceRef> {
-        let has_pod = |guard: &DeserializeGuard<Workspace>| {
-            guard.0.as_ref().is_ok_and(|workspace| {
-                may_be_of(guard, scope)
-                    && workspace.status.as_ref().is_some_and(|status| status.pod_uid.is_some())
-            })
-        };
-        self.workspaces
-            .state_filter(has_pod)
-            .iter()
-            .map(|workspace| ObjectRef::from_obj(&**workspace))
-            .collect()
+        self.readable_workspaces(|workspace| {
+            may_have_class(workspace, scope)
+                && workspace.status.as_ref().is_some_and(|status| status.pod_uid.is_some())
+        })
     }
 
     /// The workspaces that have no pod yet and have not failed.
     pub fn waiting_workspaces(&self) -> Vec<WorkspaceRef> {
-        let waits = |guard: &DeserializeGuard<Workspace>| {
-            guard.0.as_ref().is_ok_and(|workspace| {
-                let status = workspace.status.as_ref();
-                status.is_none_or(|status| status.pod_uid.is_none() && status.phase != Some(Phase::Failed))
-            })
-        };
+        self.readable_workspaces(|workspace| {
+            let status = workspace.status.as_ref();
+            status.is_none_or(|status| status.pod_uid.is_none() && status.phase != Some(Phase::Failed))
+        })
+    }
+
+    /// The workspaces whose pod is not to be seen.
+    pub fn workspaces_without_their_pod(&self) -> Vec<WorkspaceRef> {
+        self.readable_workspaces(|workspace| {
+            let pod = workspace.status.as_ref().and_then(|status| status.pod_uid.as_ref());
+            pod.is_some() && self.pod(workspace).and_then(|pod| pod.uid()).as_ref() != pod
+        })
+    }
+
+    fn readable_workspaces(&self, which: impl Fn(&Workspace) -> bool) -> Vec<WorkspaceRef> {
         self.workspaces
-            .state_filter(waits)
+            .state_filter(|guard| guard.0.as_ref().is_ok_and(&which))
             .iter()
             .map(|workspace| ObjectRef::from_obj(&**workspace))
             .collect()
     }
 }
 
-/// Whether the workspace is of the scope's class. One whose class is not known yet, and one that cannot be read, may be of any.
+/// Whether the workspace is of the scope's class, or may be: one that cannot be read may be of any.
 fn may_be_of(guard: &DeserializeGuard<Workspace>, scope: &Scope) -> bool {
-    if guard.namespace().as_deref() != Some(&scope.namespace) {
+    match &guard.0 {
+        Ok(workspace) => may_have_class(workspace, scope),
+        Err(_) => guard.namespace().as_deref() == Some(&scope.namespace),
+    }
+}
+
+/// Whether the workspace is of the scope's class. One whose class is not known yet may be of any.
+fn may_have_class(workspace: &Workspace, scope: &Scope) -> bool {
+    if workspace.namespace().as_deref() != Some(&scope.namespace) {
         return false;
     }
-    let Ok(workspace) = &guard.0 else { return true };
     let status = workspace.status.as_ref();
     let known =
         status.and_then(|status| status.class_name.as_deref()).or(workspace.spec.class_name.as_deref());

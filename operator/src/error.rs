@@ -4,8 +4,8 @@ use crate::user_ca::KeyError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the watch of an object that is needed has ended")]
-    WatchEnded,
+    #[error("the operator stops before it has seen what it needs")]
+    Stopped,
     #[error("could not make the keys of the workspace")]
     Keys(#[from] KeyError),
     #[error("could not read {kind} `{name}`")]
@@ -22,7 +22,7 @@ impl Error {
     /// Stable label for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::WatchEnded => "WatchEnded",
+            Self::Stopped => "Stopped",
             Self::Keys(_) => "Keys",
             Self::Read { .. } => "Read",
             Self::Write { .. } => "Write",
@@ -35,7 +35,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::Delete { .. } | Self::Status(_) => true,
-            Self::WatchEnded | Self::Keys(_) => false,
+            Self::Stopped | Self::Keys(_) => false,
         }
     }
 }
@@ -51,7 +51,7 @@ impl Error {
                 kube::Error::Api(status) => status.message.clone(),
                 other => chain(other),
             },
-            Self::WatchEnded | Self::Keys(_) => chain(self),
+            Self::Stopped | Self::Keys(_) => chain(self),
         }
     }
 }

@@ -92,7 +92,7 @@ async fn run(args: Run) -> anyhow::Result<()> {
     let listener = TcpListener::bind(admin_address)
         .await
         .with_context(|| format!("could not listen on {admin_address}"))?;
-    let admin = tokio::spawn(admin::serve(listener, readiness, registry, shutdown.clone()));
+    let admin = tokio::spawn(admin::serve(listener, readiness.clone(), registry, shutdown.clone()));
 
     let user_ca = tokio::select! {
         user_ca = UserCa::load_or_create(&client, &namespace) => user_ca?,
@@ -106,7 +106,7 @@ async fn run(args: Run) -> anyhow::Result<()> {
         agent_image,
         isolation_deadline: isolation_deadline.into(),
     };
-    let parts = Parts { client, installation, user_ca, metrics, identity: identity.clone() };
+    let parts = Parts { client, installation, user_ca, metrics, readiness, identity: identity.clone() };
     drop(starting);
     if no_leader_election {
         controller::run(parts, shutdown.clone()).await;

@@ -43,7 +43,8 @@ impl Scope {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Finding {
     Right,
-    /// Not there, or not as it must be.
+    Missing,
+    /// Not as it must be.
     Wrong,
     /// A policy of this name, not ours, lets the pods out as well. Not ours to repair.
     Widened {
@@ -60,13 +61,18 @@ pub fn judge(
 ) -> Finding {
     let there =
         policies.iter().filter(|policy| removed.is_none() || policy.metadata.uid.as_deref() != removed);
+    // Names are unique, so that the first of `own` is all of it.
     let (own, foreign): (Vec<_>, Vec<_>) = there
         .filter(|policy| policy.metadata.namespace.as_deref() == Some(&scope.namespace))
         .partition(|policy| scope.is_policy(policy));
     if let Some(widening) = foreign.into_iter().find(|policy| widens(policy, &scope.class)) {
         return Finding::Widened { by: widening.name_any() };
     }
-    if own.iter().any(|policy| is_as(policy, desired)) { Finding::Right } else { Finding::Wrong }
+    match own.first() {
+        None => Finding::Missing,
+        Some(policy) if is_as(policy, desired) => Finding::Right,
+        Some(_) => Finding::Wrong,
+    }
 }
 
 /// Whether the policy is what it should be. What it does not say about (annotations, further labels) may be anything.

@@ -42,6 +42,8 @@ reasons! {
         GatewayMissing,
         /// The class's network policy could not be applied, and there is no pod yet that would need it.
         PolicyNotApplied,
+        /// The pod, or what it needs, could not be made, for a reason that may pass.
+        NotMade,
         /// The pod of a former workspace of this name is still ending.
         NameInUse,
         /// No node takes the pod at the moment.
@@ -73,9 +75,9 @@ reasons! {
         NameTaken,
         /// A quota of the namespace is used up. Nobody tells when it no longer is, and somebody waits.
         QuotaExceeded,
-        /// Pod Security, a limit range or a webhook refused the pod.
+        /// Pod Security, a limit range or a webhook refused the pod or its Secret.
         AdmissionDenied,
-        /// The API server holds the pod for malformed, as a class can make it with its resources.
+        /// The API server holds the pod or its Secret for malformed, as a class can make it with its resources.
         InvalidPod,
         RuntimeClassNotFound,
         /// Seldom heals while somebody waits: a name that does not exist, a registry that is not reached or wants credentials.

@@ -1,7 +1,7 @@
 //! One look at one workspace: read → decide → act → report. Starts from the top each time; what triggered it only says which
 //! workspace to look at.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -15,7 +15,7 @@ use kube::{
         events::{Event, EventType, Recorder},
     },
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, instrument, warn};
 use ws_api::workspace::{Phase, Workspace, WorkspaceSpec, WorkspaceStatus};
 
@@ -42,6 +42,8 @@ mod create;
 const LATE_COLLECTION: Duration = Duration::from_secs(3);
 /// How long a deletion may take before the status says that it takes long.
 const LONG_DELETION: Duration = Duration::from_secs(10);
+/// How far the word why a workspace failed may be ahead of the end of its pod, which has to be soon if it is not contained.
+const HEAD_START: Duration = Duration::from_millis(500);
 /// When an error is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -60,7 +62,9 @@ pub struct Context {
 /// Reconciles one workspace, readable or not.
 #[instrument(skip_all, fields(namespace = object.namespace(), workspace = object.name_any()))]
 pub async fn reconcile(object: Arc<DeserializeGuard<Workspace>>, ctx: Arc<Context>) -> Result<Action, Error> {
-    ctx.caches.ready().await.map_err(|_| Error::WatchEnded)?;
+    if !ctx.caches.ready().await {
+        return Err(Error::Stopped);
+    }
     let started = Instant::now();
     let result = match &object.0 {
         // On the heap: what is built on the way is large, and hundreds of these run at a time.
@@ -116,11 +120,7 @@ async fn act(
         Step::Create => create::create(workspace, ctx, now).await,
         Step::Observe(state) => observe(workspace, pod, &state, ctx, now).await,
         Step::Fail(cause) => fail(workspace, &cause, ctx, now).await,
-        Step::Finish => {
-            info!("the workspace is over and is deleted");
-            apply::delete_workspace(&ctx.client, workspace).await?;
-            Ok(Action::await_change())
-        }
+        Step::Finish => finish(workspace, ctx).await,
         Step::Rest { has_pod } => {
             if has_pod {
                 delete_pod(workspace, ctx).await?;
@@ -160,15 +160,29 @@ async fn observe(
     }
 }
 
-/// Ends a workspace for good: says why, then takes its pod away. The pod goes even if the status cannot be written.
+/// Takes away a workspace that is over as it should be.
+async fn finish(workspace: &Workspace, ctx: &Context) -> Result<Action, Error> {
+    info!("the workspace is over and is deleted");
+    apply::delete_workspace(&ctx.client, workspace).await?;
+    Ok(Action::await_change())
+}
+
+/// Ends a workspace for good: says why, then takes its pod away. The pod goes even if the status cannot be written, or not
+/// soon.
 async fn fail(workspace: &Workspace, cause: &Cause, ctx: &Context, now: Timestamp) -> Result<Action, Error> {
     info!(reason = %cause.reason, message = %cause.message, "the workspace failed");
     let status = status::failed(workspace, cause, now);
-    let reported = report(workspace, &status, ctx).await;
-    delete_pod(workspace, ctx).await?;
-    reported?;
+    let mut report = pin!(report(workspace, &status, ctx));
+    let in_time = timeout(HEAD_START, report.as_mut()).await;
+    let deleted = delete_pod(workspace, ctx).await;
+    match in_time {
+        Ok(reported) => reported?,
+        Err(_) => report.await?,
+    }
+    // Before the deletion's error: once the status is written, nobody comes here again.
     ctx.metrics.failed(cause.reason);
     publish(workspace, EventType::Warning, cause.reason, &cause.message, ctx).await;
+    deleted?;
     Ok(at_expiry(workspace, now))
 }
 

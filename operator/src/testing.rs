@@ -5,9 +5,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
 use serde::de::DeserializeOwned;
-use ws_api::{class::WorkspaceClass, workspace::Workspace};
+use ws_api::{
+    class::WorkspaceClass,
+    workspace::{Phase, Workspace},
+};
 
 use crate::build::{Installation, Surroundings};
+
+pub(crate) mod cluster;
 
 pub(crate) const UID: &str = "6f6b1f0e-0000-4000-8000-000000000001";
 pub(crate) const POD_UID: &str = "6f6b1f0e-0000-4000-8000-000000000002";
@@ -35,6 +40,15 @@ kind: Workspace
 metadata: {{name: fix-tests, namespace: team-a, uid: {UID}, generation: 1, resourceVersion: '7', creationTimestamp: {CREATED}}}
 spec: {{className: default, sshPublicKeys: ['{KEY}']}}"
     ))
+}
+
+/// The workspace once its pod has been made.
+pub(crate) fn given_a_pod(mut workspace: Workspace) -> Workspace {
+    let status = workspace.status.get_or_insert_default();
+    status.phase = Some(Phase::Starting);
+    status.class_name = Some("default".into());
+    status.pod_uid = Some(POD_UID.into());
+    workspace
 }
 
 pub(crate) fn class() -> WorkspaceClass {

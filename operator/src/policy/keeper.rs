@@ -40,6 +40,8 @@ use crate::{
 
 /// How long a repair may take. What follows if it fails has to be over within 5 s of the damage, the pods' end included.
 const REPAIR_WITHIN: Duration = Duration::from_secs(2);
+/// How long applying a policy before a pod may take: a repair of it waits meanwhile.
+const ENSURE_WITHIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Attempts to delete a policy, and the pause between them. One left behind is deleted after the next event or restart.
 const REMOVALS: usize = 5;
@@ -102,11 +104,9 @@ impl Keeper {
 
     /// A policy was changed or deleted.
     pub fn policy_touched(&self, policy: &NetworkPolicy) {
-        match Scope::of(policy).filter(|scope| scope.is_policy(policy)) {
-            Some(scope) => self.mark([scope]),
-            // A policy of somebody else, or what is left of ours without its labels.
-            None => self.mark(self.caches.scopes(policy.metadata.namespace.as_deref())),
-        }
+        // Whoever's it is, and whatever its name and labels say: it may let out the pods of any scope of its namespace.
+        let others = self.caches.scopes(policy.metadata.namespace.as_deref());
+        self.mark(Scope::of(policy).into_iter().chain(others));
     }
 
     /// Policies may have been changed unseen.
@@ -121,7 +121,7 @@ impl Keeper {
         match self.find(scope, desired, &slot) {
             Finding::Right => Ok(()),
             Finding::Widened { by } => Err(widened(&by)),
-            Finding::Wrong => self.repair(desired).await.map_err(|why| {
+            Finding::Missing | Finding::Wrong => self.repair(desired, ENSURE_WITHIN).await.map_err(|why| {
                 Cause::new(
                     Reason::PolicyNotApplied,
                     format!("the network policy could not be applied ({why}); the operator tries again"),
@@ -161,12 +161,15 @@ impl Keeper {
     #[instrument(skip_all, fields(namespace = %scope.namespace, class = %scope.class))]
     async fn keep(&self, scope: &Scope) {
         let slot = self.slot(scope);
+        let mut held = slot.lock().await;
+        // Asked under the lock: who comes to need the policy after that waits for it, and finds the policy gone.
         if self.caches.needs_policy(scope) {
-            self.keep_right(scope, &*slot.lock().await).await;
+            self.keep_right(scope, &held).await;
             return;
         }
         lock(&self.breaches).remove(scope);
-        self.remove(scope, &mut *slot.lock().await).await;
+        self.remove(scope, &mut held).await;
+        drop(held);
         if !self.caches.policies_of(&scope.namespace).iter().any(|policy| scope.is_policy(policy)) {
             self.forget(scope, slot);
         }
@@ -176,12 +179,13 @@ impl Keeper {
         let desired = class_policy(&scope.namespace, &scope.class, &self.namespace);
         let breach = match self.find(scope, &desired, slot) {
             Finding::Right => None,
-            // Nothing to contain: whoever makes the next pod applies the policy first.
-            Finding::Wrong | Finding::Widened { .. } if !self.caches.has_pods(scope) => None,
+            // Whoever makes the next pod applies the policy first.
+            Finding::Missing if !self.caches.has_pods(scope) => None,
             Finding::Widened { by } => Some(widened(&by)),
-            Finding::Wrong => self.repair_in_time(&desired).await.err(),
+            // Also one without pods: as it is, it may let out those of other scopes.
+            Finding::Missing | Finding::Wrong => self.repair_in_time(&desired).await.err(),
         };
-        match breach {
+        match breach.filter(|_| self.caches.has_pods(scope)) {
             None => {
                 lock(&self.breaches).remove(scope);
             }
@@ -197,14 +201,13 @@ impl Keeper {
     async fn repair_in_time(&self, desired: &NetworkPolicy) -> Result<(), Cause> {
         let deadline = Instant::now() + REPAIR_WITHIN;
         loop {
-            let why = match timeout(deadline - Instant::now(), self.repair(desired)).await {
-                Ok(Ok(())) => {
+            let why = match self.repair(desired, deadline - Instant::now()).await {
+                Ok(()) => {
                     self.metrics.policy(PolicyOutcome::Repaired);
                     info!("repaired the network policy of a class");
                     return Ok(());
                 }
-                Ok(Err(why)) => why,
-                Err(_) => "the API server does not answer".to_owned(),
+                Err(why) => why,
             };
             if Instant::now() + RETRY_AFTER >= deadline {
                 return Err(Cause::new(
@@ -219,11 +222,12 @@ impl Keeper {
     }
 
     /// Applies the policy once. An answer that differs from what was asked for is a failure: something rewrites it on its way.
-    async fn repair(&self, desired: &NetworkPolicy) -> Result<(), String> {
-        match apply::apply(&self.client, desired).await {
-            Ok(applied) if is_as(&applied, desired) => Ok(()),
-            Ok(_) => Err("something changes it while it is written".to_owned()),
-            Err(error) => Err(printable(&error.answer())),
+    async fn repair(&self, desired: &NetworkPolicy, within: Duration) -> Result<(), String> {
+        match timeout(within, apply::apply(&self.client, desired)).await {
+            Ok(Ok(applied)) if is_as(&applied, desired) => Ok(()),
+            Ok(Ok(_)) => Err("something changes it while it is written".to_owned()),
+            Ok(Err(error)) => Err(printable(&error.answer())),
+            Err(_) => Err("the API server does not answer".to_owned()),
         }
     }
 
@@ -294,3 +298,6 @@ fn widened(by: &str) -> Cause {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

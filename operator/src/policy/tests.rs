@@ -53,17 +53,21 @@ fn any_drift_is_wrong() {
         change(&mut policy);
         assert_eq!(finding(&[policy]), Finding::Wrong, "{what}");
     }
-    assert_eq!(finding(&[]), Finding::Wrong);
+}
+
+#[test]
+fn a_policy_of_another_namespace_is_none() {
+    assert_eq!(finding(&[]), Finding::Missing);
     let mut elsewhere = desired();
     elsewhere.metadata.namespace = Some("team-b".into());
-    assert_eq!(finding(&[elsewhere]), Finding::Wrong);
+    assert_eq!(finding(&[elsewhere]), Finding::Missing);
 }
 
 #[test]
 fn a_policy_that_is_known_to_be_gone_does_not_count() {
     let mut gone = desired();
     gone.metadata.uid = Some("1".into());
-    assert_eq!(judge(&scope(), &desired(), &[Arc::new(gone.clone())], Some("1")), Finding::Wrong);
+    assert_eq!(judge(&scope(), &desired(), &[Arc::new(gone.clone())], Some("1")), Finding::Missing);
     assert_eq!(judge(&scope(), &desired(), &[Arc::new(gone)], Some("2")), Finding::Right);
 }
 

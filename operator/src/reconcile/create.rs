@@ -9,7 +9,7 @@ use ws_api::{
     workspace::{Ssh, Workspace},
 };
 
-use super::{Context, RETRY_AFTER, at_expiry, fail, live_pod, owns, report};
+use super::{Context, RETRY_AFTER, at_expiry, fail, finish, live_pod, owns, report};
 use crate::{
     apply::{self, Created},
     build::{self, Surroundings},
@@ -17,6 +17,7 @@ use crate::{
     policy::Scope,
     reason::{Cause, Fate, Reason},
     status::{self, Made},
+    text::printable,
     user_ca::HostKey,
     validate::{Invalid, Validated, class_of, validate},
 };
@@ -27,17 +28,27 @@ pub async fn create(workspace: &Workspace, ctx: &Context, now: Timestamp) -> Res
         Ok(validated) => validated,
         Err(invalid) => return fail(workspace, &invalid.into(), ctx, now).await,
     };
+    if validated.expires_at <= now {
+        // Its time went by while no operator was there.
+        return finish(workspace, ctx).await;
+    }
     let host_key = ctx.user_ca.host_key(&validated.uid)?;
-    match make(workspace, &validated, &host_key, ctx).await? {
-        Ok(pod) => {
+    match make(workspace, &validated, &host_key, ctx).await {
+        Ok(Ok(pod)) => {
             let made = made(&validated, &pod, host_key, ctx)?;
             report(workspace, &status::starting(workspace, made, now), ctx).await?;
             Ok(Action::await_change())
         }
-        Err(cause) => match cause.reason.fate() {
+        Ok(Err(cause)) => match cause.reason.fate() {
             Fate::Fails => fail(workspace, &cause, ctx, now).await,
             Fate::Waits | Fate::Serves | Fate::Ends => wait(workspace, &validated, &cause, ctx, now).await,
         },
+        // Somebody waits for the pod: the status says what the log will.
+        Err(error) => {
+            let message = format!("{error} ({}); the operator tries again", printable(&error.answer()));
+            wait(workspace, &validated, &Cause::new(Reason::NotMade, message), ctx, now).await?;
+            Err(error)
+        }
     }
 }
 

@@ -1,122 +1,30 @@
 //! Conversations with an API server that is not there: what is asked, in which order, and what follows from its answers.
 
-use std::pin::pin;
-
-use http::{Method, Request, Response, StatusCode};
-use k8s_openapi::api::core::v1::Service;
-use kube::{
-    client::Body,
-    runtime::{
-        events::Reporter,
-        reflector::{self, store::Writer},
-        watcher,
-    },
-};
+use http::StatusCode;
+use kube::runtime::events::Reporter;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::yield_now,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
     build::network::class_policy,
-    testing::{POD_UID, ca, class, installation, object, pod, workspace},
+    testing::{
+        POD_UID, ca, class,
+        cluster::{
+            Asked, END, END_POD, EVENT, MAKE_POD, POLICY, READ_POD, SECRET, SILENCE, STATUS, Seen, apiserver,
+            failure, names,
+        },
+        given_a_pod, installation, object, pod, workspace,
+    },
 };
 
-const POLICY: &str = "PATCH /apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/ws-class-default";
-const SECRET: &str = "POST /api/v1/namespaces/team-a/secrets";
-const MAKE_POD: &str = "POST /api/v1/namespaces/team-a/pods";
-const READ_POD: &str = "GET /api/v1/namespaces/team-a/pods/fix-tests";
-const END_POD: &str = "DELETE /api/v1/namespaces/team-a/pods/fix-tests";
-const STATUS: &str = "PATCH /apis/ws.dev/v1alpha1/namespaces/team-a/workspaces/fix-tests/status";
-const END: &str = "DELETE /apis/ws.dev/v1alpha1/namespaces/team-a/workspaces/fix-tests";
-const EVENT: &str = "POST /apis/events.k8s.io/v1/namespaces/team-a/events";
-
-/// A request as `METHOD path`, and its body.
-type Asked = (String, Value);
-
-/// An API server that stores nothing: it answers with what it was sent, unless `refuse` has another answer.
-fn apiserver(
-    refuse: impl Fn(&str) -> Option<(StatusCode, Value)> + Send + 'static,
-) -> (Client, JoinHandle<Vec<Asked>>) {
-    let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-    let log = tokio::spawn(async move {
-        let mut handle = pin!(handle);
-        let mut asked = vec![];
-        while let Some((request, answer)) = handle.next_request().await {
-            let what = format!("{} {}", request.method(), request.uri().path());
-            let is_delete = request.method() == Method::DELETE;
-            let body = request.into_body().collect_bytes().await.unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let (code, content) =
-                refuse(&what).unwrap_or_else(|| (StatusCode::OK, stored(&what, &body, is_delete)));
-            let mut response = Response::new(Body::from(serde_json::to_vec(&content).unwrap()));
-            *response.status_mut() = code;
-            answer.send_response(response);
-            asked.push((what, body));
-        }
-        asked
-    });
-    (Client::new(service, "default"), log)
-}
-
-fn stored(what: &str, body: &Value, is_delete: bool) -> Value {
-    if is_delete {
-        return json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
-    }
-    let mut stored = body.clone();
-    if what == MAKE_POD {
-        stored["metadata"]["uid"] = json!(POD_UID);
-    }
-    if what == STATUS {
-        stored["metadata"] = json!({"name": "fix-tests", "namespace": "team-a", "uid": body["metadata"]["uid"], "resourceVersion": "8"});
-        stored["spec"] = json!({"sshPublicKeys": []});
-    }
-    stored
-}
-
-fn failure(code: StatusCode, reason: &str, message: &str) -> (StatusCode, Value) {
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "message": message, "code": code.as_u16()});
-    (code, body)
-}
-
-/// What the caches show.
-#[derive(Default)]
-struct Seen {
-    pods: Vec<Pod>,
-    policies: Vec<k8s_openapi::api::networking::v1::NetworkPolicy>,
-    without_gateway: bool,
-}
-
-fn filled<K>(objects: Vec<K>) -> reflector::Store<K>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + 'static,
-{
-    let mut writer = Writer::<K>::default();
-    writer.apply_watcher_event(&watcher::Event::Init);
-    for object in objects {
-        writer.apply_watcher_event(&watcher::Event::InitApply(object));
-    }
-    writer.apply_watcher_event(&watcher::Event::InitDone);
-    writer.as_reader()
-}
-
 fn context(client: &Client, seen: Seen) -> Arc<Context> {
-    let gateway: Service =
-        object("{metadata: {name: ws-gateway, namespace: ws-system}, spec: {clusterIP: 10.96.0.7}}");
-    let caches = Caches {
-        workspaces: filled(vec![DeserializeGuard(Ok(workspace()))]),
-        classes: filled(vec![DeserializeGuard(Ok(class()))]),
-        pods: filled(seen.pods),
-        policies: filled(seen.policies),
-        gateway: filled(if seen.without_gateway { vec![] } else { vec![gateway] }),
-        cluster_dns: filled(vec![]),
-        nodes: filled(vec![]),
-        runtime_classes: filled(vec![]),
-        listed: watch::channel(crate::caches::STORES).1,
-    };
+    let caches = seen.caches();
     let metrics = Metrics::register(&mut Registry::default());
     let (affected, _) = mpsc::channel(1);
     let keeper =
@@ -150,10 +58,6 @@ async fn one_reconcile(
     (log.await.unwrap(), ended)
 }
 
-fn names(asked: &[Asked]) -> Vec<&str> {
-    asked.iter().map(|(what, _)| what.as_str()).collect()
-}
-
 /// A workspace that was created just now, so that its lifetime is not over.
 fn fresh_workspace() -> Workspace {
     let mut workspace = workspace();
@@ -163,12 +67,7 @@ fn fresh_workspace() -> Workspace {
 }
 
 fn with_pod() -> Workspace {
-    let mut workspace = fresh_workspace();
-    let status = workspace.status.get_or_insert_default();
-    status.phase = Some(Phase::Starting);
-    status.class_name = Some("default".into());
-    status.pod_uid = Some(POD_UID.into());
-    workspace
+    given_a_pod(fresh_workspace())
 }
 
 #[tokio::test]
@@ -215,6 +114,51 @@ async fn without_a_gateway_a_workspace_waits() {
     let (asked, _) = one_reconcile(fresh_workspace(), seen, |_| None).await;
     assert_eq!(names(&asked), [STATUS]);
     assert_eq!(asked[0].1["status"]["conditions"][0]["reason"], "GatewayMissing");
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_is_said() {
+    for (what, reason) in [(SECRET, "Secret"), (MAKE_POD, "Pod")] {
+        let message = "Internal error occurred: failed calling webhook \"w\"";
+        let refuse = move |asked: &str| {
+            (asked == what).then(|| failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message))
+        };
+        let (asked, ended) = one_reconcile(fresh_workspace(), Seen::default(), refuse).await;
+        assert_eq!(names(&asked)[names(&asked).len() - 2..], [what, STATUS]);
+        let status = &asked.last().unwrap().1["status"];
+        assert_eq!(status["phase"], "Pending");
+        assert_eq!(status["conditions"][0]["reason"], "NotMade");
+        let told = status["message"].as_str().unwrap();
+        assert!(told.contains(reason) && told.contains(message), "{told}");
+        assert!(matches!(ended, Err(Error::Write { .. })));
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_first_seen_after_its_time_is_deleted() {
+    let mut workspace = workspace();
+    workspace.metadata.creation_timestamp = Some(crate::testing::at("2020-01-01T00:00:00Z"));
+    let (asked, ended) = one_reconcile(workspace, Seen::default(), |_| None).await;
+    assert_eq!(names(&asked), [END]);
+    assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn an_operator_that_stops_before_it_has_seen_everything_does_nothing() {
+    let (client, log) = apiserver(|_| None);
+    let mut ctx = context(&client, Seen::default());
+    let (_listing, listed) = watch::channel(0);
+    let shutdown = CancellationToken::new();
+    let caches = &mut Arc::get_mut(&mut ctx).unwrap().caches;
+    (caches.listed, caches.shutdown) = (listed, shutdown.clone());
+    drop(client);
+    let stop = async {
+        yield_now().await;
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(reconcile(Arc::new(DeserializeGuard(Ok(fresh_workspace()))), ctx), stop);
+    assert!(matches!(ended, Err(Error::Stopped)));
+    assert!(log.await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -288,6 +232,25 @@ async fn a_failed_pod_goes_even_if_the_status_cannot_be_written() {
     assert_eq!(names(&asked), [STATUS, END_POD]);
     assert_eq!(asked[1].1["preconditions"]["uid"], POD_UID);
     assert!(matches!(ended, Err(Error::Status(_))));
+}
+
+#[tokio::test]
+async fn a_failure_is_told_even_if_the_pod_cannot_be_deleted() {
+    let pods = vec![pod("{phase: Failed}")];
+    let refuse = |what: &str| (what == END_POD).then(|| failure(StatusCode::FORBIDDEN, "Forbidden", "no"));
+    let (asked, ended) = one_reconcile(with_pod(), Seen { pods, ..Seen::default() }, refuse).await;
+    assert_eq!(names(&asked), [STATUS, END_POD, EVENT]);
+    assert!(matches!(ended, Err(Error::Delete { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_pod_goes_within_a_second_even_if_the_status_is_not_answered() {
+    let (client, log) = apiserver(|what| (what == STATUS).then_some((SILENCE, Value::Null)));
+    let ctx = context(&client, Seen { pods: vec![pod("{phase: Failed}")], ..Seen::default() });
+    drop(client);
+    let reconcile = reconcile(Arc::new(DeserializeGuard(Ok(with_pod()))), ctx);
+    assert!(timeout(Duration::from_secs(1), reconcile).await.is_err());
+    assert_eq!(names(&log.await.unwrap()), [STATUS, END_POD]);
 }
 
 #[tokio::test]
