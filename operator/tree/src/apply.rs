@@ -46,8 +46,8 @@ pub enum ApplyError {
     Stage(#[source] io::Error),
     #[error("{path} could not be changed; everything was put back")]
     Failed { path: TreePath, source: io::Error },
-    #[error("{path} could not be put back; what it was is in the folder {folder}")]
-    NotUndone { path: TreePath, folder: TreePath, source: io::Error },
+    #[error("not everything could be put back; what is missing is in the folder {folder}: {}", List(.paths))]
+    NotUndone { paths: Vec<TreePath>, folder: TreePath, source: io::Error },
 }
 
 /// Why a path is not written, whatever is in it.
@@ -59,6 +59,15 @@ pub enum Refusal {
     OutsideLink,
     #[error("a folder in this path is a link or a file here")]
     LinkedFolder,
+}
+
+struct List<'a>(&'a [TreePath]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separators = std::iter::once("").chain(std::iter::repeat(", "));
+        self.0.iter().zip(separators).try_for_each(|(path, separator)| write!(f, "{separator}{path}"))
+    }
 }
 
 struct Conflicts<'a>(&'a [TreePath]);

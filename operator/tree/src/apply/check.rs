@@ -62,10 +62,10 @@ pub(super) fn standing(
     }
 }
 
-/// Whether what came out of a swap is what the baseline says.
-pub(super) fn is_base(folder: &Dir, name: &[u8], base: Option<&Entry>) -> io::Result<bool> {
+/// Whether what stands at a name has the content that is expected there.
+pub(super) fn holds(folder: &Dir, name: &[u8], expected: Option<&Entry>) -> io::Result<bool> {
     let found = entry(folder, name, |_| true)?;
-    Ok(same_content(found.as_ref(), base))
+    Ok(same_content(found.as_ref(), expected))
 }
 
 pub(super) fn is_linked_folder(error: &io::Error) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::check::{is_base, is_linked_folder};
+use super::check::{holds, is_linked_folder};
 use super::stage::Stage;
 use super::{ApplyError, Refusal, Step};
 use crate::confined::{Confined, FOLDER_MODE};
@@ -10,21 +10,21 @@ use crate::entry::Entry;
 use crate::path::TreePath;
 
 /// Something that was done and can be undone.
-enum Done {
+enum Done<'a> {
     /// The path's entry is in the staging folder under this name.
-    Removed(TreePath, Vec<u8>),
-    RemovedFolder(TreePath),
+    Removed(&'a TreePath, Vec<u8>),
+    RemovedFolder(&'a TreePath),
     MadeFolder(TreePath),
     /// The path holds what the staging folder had under this name.
-    Created(TreePath, Vec<u8>),
+    Created(&'a Step<'a>, Vec<u8>),
     /// The path and this name of the staging folder have each other's entry.
-    Swapped(TreePath, Vec<u8>),
+    Swapped(&'a Step<'a>, Vec<u8>),
 }
 
 pub(super) struct Journal<'a> {
     root: &'a Confined,
     stage: &'a Stage,
-    done: Vec<Done>,
+    done: Vec<Done<'a>>,
 }
 
 impl<'a> Journal<'a> {
@@ -33,7 +33,7 @@ impl<'a> Journal<'a> {
     }
 
     /// Does every step; returns the removed folders that are not empty here and therefore stay.
-    pub(super) fn run(&mut self, steps: &[Step<'_>]) -> Result<Vec<TreePath>, ApplyError> {
+    pub(super) fn run(&mut self, steps: &'a [Step<'a>]) -> Result<Vec<TreePath>, ApplyError> {
         let mut kept = Vec::new();
         let numbered: Vec<_> = steps.iter().enumerate().collect();
         // What is in a folder goes before the folder, and everything goes before something takes its place.
@@ -52,7 +52,7 @@ impl<'a> Journal<'a> {
         Ok(kept)
     }
 
-    fn remove(&mut self, number: usize, step: &Step<'_>) -> Result<bool, ApplyError> {
+    fn remove(&mut self, number: usize, step: &'a Step<'a>) -> Result<bool, ApplyError> {
         let path = &step.change.path;
         if step.before != Some(&Entry::Directory) {
             self.set_aside(path, &old_name(number), step.before)?;
@@ -61,7 +61,7 @@ impl<'a> Journal<'a> {
         let removed = self.root.parent_of(path).and_then(|folder| folder.remove_dir(path.name()));
         match removed {
             Ok(()) => {
-                self.done.push(Done::RemovedFolder(path.clone()));
+                self.done.push(Done::RemovedFolder(path));
                 Ok(true)
             }
             Err(error) if step.change.now.is_none() && error.kind() == io::ErrorKind::DirectoryNotEmpty => {
@@ -72,18 +72,23 @@ impl<'a> Journal<'a> {
     }
 
     /// Moves what stands at a path to the staging folder and checks that it is what the baseline says.
-    fn set_aside(&mut self, path: &TreePath, aside: &[u8], base: Option<&Entry>) -> Result<(), ApplyError> {
+    fn set_aside(
+        &mut self,
+        path: &'a TreePath,
+        aside: &[u8],
+        base: Option<&Entry>,
+    ) -> Result<(), ApplyError> {
         let moved = self
             .root
             .parent_of(path)
             .and_then(|folder| folder.rename_new(path.name(), self.stage.dir(), aside));
         moved.map_err(|error| failed(path, error))?;
-        self.done.push(Done::Removed(path.clone(), aside.to_vec()));
+        self.done.push(Done::Removed(path, aside.to_vec()));
         self.check_base(path, aside, base)
     }
 
     fn check_base(&self, path: &TreePath, staged: &[u8], base: Option<&Entry>) -> Result<(), ApplyError> {
-        match is_base(self.stage.dir(), staged, base) {
+        match holds(self.stage.dir(), staged, base) {
             Ok(true) => Ok(()),
             Ok(false) => Err(ApplyError::Conflicts(vec![path.clone()])),
             Err(error) => Err(failed(path, error)),
@@ -106,7 +111,7 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    fn put(&mut self, number: usize, step: &Step<'_>) -> Result<(), ApplyError> {
+    fn put(&mut self, number: usize, step: &'a Step<'a>) -> Result<(), ApplyError> {
         let path = &step.change.path;
         let staged = Stage::name(number);
         if let Some(folder) = path.parent() {
@@ -119,7 +124,7 @@ impl<'a> Journal<'a> {
             }
         }
         let stands = step.before.is_some() && !step.is_removal();
-        if stands && self.swap(path, &staged)? {
+        if stands && self.swap(step, &staged)? {
             return self.check_base(path, &staged, step.before);
         }
         if stands {
@@ -131,7 +136,7 @@ impl<'a> Journal<'a> {
             .and_then(|folder| self.stage.dir().rename_new(&staged, &folder, path.name()));
         match created {
             Ok(()) => {
-                self.done.push(Done::Created(path.clone(), staged));
+                self.done.push(Done::Created(step, staged));
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -141,50 +146,83 @@ impl<'a> Journal<'a> {
         }
     }
 
-    fn swap(&mut self, path: &TreePath, staged: &[u8]) -> Result<bool, ApplyError> {
+    fn swap(&mut self, step: &'a Step<'a>, staged: &[u8]) -> Result<bool, ApplyError> {
+        let path = &step.change.path;
         let swapped = self
             .root
             .parent_of(path)
             .and_then(|folder| self.stage.dir().exchange(staged, &folder, path.name()));
         let swapped = swapped.map_err(|error| failed(path, error))?;
         if swapped {
-            self.done.push(Done::Swapped(path.clone(), staged.to_vec()));
+            self.done.push(Done::Swapped(step, staged.to_vec()));
         }
         Ok(swapped)
     }
 
-    /// Undoes everything. On an error the rest stays in the staging folder.
+    /// Undoes everything. What cannot be undone stays in the staging folder, and the rest is undone all the same.
     pub(super) fn undo(&mut self) -> Result<(), ApplyError> {
+        let (mut left, mut failures) = (Vec::new(), Vec::new());
         while let Some(done) = self.done.pop() {
-            let (path, undone) = self.undo_one(&done);
-            undone.map_err(|source| ApplyError::NotUndone {
-                path: path.clone(),
-                folder: self.stage.path().clone(),
-                source,
-            })?;
+            if let Err(error) = self.undo_one(&done) {
+                left.push(done.path().clone());
+                failures.push(error);
+            }
         }
-        Ok(())
+        match failures.into_iter().next() {
+            None => Ok(()),
+            Some(source) => {
+                Err(ApplyError::NotUndone { paths: left, folder: self.stage.path().clone(), source })
+            }
+        }
     }
 
-    fn undo_one<'d>(&self, done: &'d Done) -> (&'d TreePath, io::Result<()>) {
+    fn undo_one(&self, done: &Done<'_>) -> io::Result<()> {
         let stage = self.stage.dir();
-        let (Done::Removed(path, _)
-        | Done::RemovedFolder(path)
-        | Done::MadeFolder(path)
-        | Done::Created(path, _)
-        | Done::Swapped(path, _)) = done;
-        let undone = self.root.parent_of(path).and_then(|folder| match done {
+        let path = done.path();
+        let folder = self.root.parent_of(path)?;
+        match done {
             Done::Removed(_, aside) => stage.rename_new(aside, &folder, path.name()),
-            Done::RemovedFolder(_) => folder.create_dir(path.name(), FOLDER_MODE),
+            Done::RemovedFolder(_) => match folder.create_dir(path.name(), FOLDER_MODE) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            },
             Done::MadeFolder(_) => match folder.remove_dir(path.name()) {
                 // Somebody uses the new folder already.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
                 removed => removed,
             },
-            Done::Created(_, staged) => folder.rename_new(path.name(), stage, staged),
-            Done::Swapped(_, staged) => stage.exchange(staged, &folder, path.name()).map(|_| ()),
-        });
-        (path, undone)
+            Done::Created(step, staged) => match folder.rename_new(path.name(), stage, staged) {
+                // Somebody removed it already.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Ok(()) if !holds(stage, staged, step.change.now.as_ref())? => {
+                    // Somebody saved it meanwhile: that is theirs and stays.
+                    stage.rename_new(staged, &folder, path.name())
+                }
+                taken => taken,
+            },
+            Done::Swapped(step, staged) => {
+                stage.exchange(staged, &folder, path.name())?;
+                if holds(stage, staged, step.change.now.as_ref())? {
+                    return Ok(());
+                }
+                // Somebody saved it meanwhile, which would have replaced the old content without a pull, too.
+                stage.exchange(staged, &folder, path.name())?;
+                if holds(stage, staged, step.before)? {
+                    return Ok(());
+                }
+                Err(io::Error::other("it was written twice meanwhile"))
+            }
+        }
+    }
+}
+
+impl Done<'_> {
+    fn path(&self) -> &TreePath {
+        match self {
+            Self::Removed(path, _) | Self::RemovedFolder(path) => path,
+            Self::MadeFolder(path) => path,
+            Self::Created(step, _) | Self::Swapped(step, _) => &step.change.path,
+        }
     }
 }
 
@@ -200,3 +238,6 @@ fn failed(path: &TreePath, source: io::Error) -> ApplyError {
         ApplyError::Failed { path, source }
     }
 }
+
+#[cfg(test)]
+mod tests;
