@@ -4,6 +4,7 @@
 //! which is data: nothing of it is on the laptop's disk under its own name until [`crate::apply()`] puts it there.
 
 mod compare;
+mod heaviest;
 mod receive;
 mod transfer;
 

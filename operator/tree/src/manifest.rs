@@ -6,7 +6,7 @@ use std::io::Read;
 
 use crate::digest::Digest;
 use crate::entry::Entry;
-use crate::limits::{Limits, Meter};
+use crate::limits::{Limits, Meter, target_bytes};
 use crate::path::TreePath;
 use crate::wire::WireError;
 use crate::wire::primitive::{
@@ -98,13 +98,13 @@ impl Manifest {
         let mut entries = BTreeMap::new();
         for _ in 0..count {
             let path = take_path(&mut input)?;
+            let entry = take_entry(&mut input)?;
             meter
-                .admit(path.components().count(), 0)
+                .admit(&path, target_bytes(Some(&entry)), 0)
                 .map_err(|_| WireError::Malformed("the manifest is too large"))?;
             if entries.last_key_value().is_some_and(|(last, _)| *last >= path) {
                 return Err(WireError::Malformed("the manifest is not sorted"));
             }
-            let entry = take_entry(&mut input)?;
             entries.insert(path, entry);
         }
         Ok(Self(entries))

@@ -134,7 +134,7 @@ impl<R: Read> Receiver<'_, R> {
     fn receive_one(&mut self, located: Located) -> Result<(), ReceiveError> {
         let Located { path, base, body } = located;
         let content = if let Body::File(header) = &body { header.size } else { 0 };
-        self.meter.admit(path.components().count(), content).map_err(ReceiveError::TooLarge)?;
+        self.meter.admit(&path, body.target_bytes(), content).map_err(ReceiveError::TooLarge)?;
         if base.is_some() {
             return Err(refused(path, Fault::Misplaced));
         }

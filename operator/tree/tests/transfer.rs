@@ -210,14 +210,22 @@ fn what_cannot_travel_is_reported() {
 fn changes_over_a_limit_are_refused_on_both_sides() {
     let (from, pod) = (tree(), tempfile::tempdir().unwrap());
     let base = transfer(from.path(), pod.path());
-    write(pod.path(), "large", &vec![1; 1 << 20]);
+    write(pod.path(), "build/large", &vec![1; 1 << 20]);
     let small = Limits { bytes: 1 << 10, ..Limits::CHANGES };
-    assert!(compare(&base, &open(pod.path()), &small).is_err());
+    let short = Limits { names: 10, ..Limits::CHANGES };
+    assert_eq!(
+        compare(&base, &open(pod.path()), &small).unwrap_err().to_string(),
+        "the changes are too large: more than 1024 bytes of content; name in a .gitignore what need not come back, \
+         above all build"
+    );
+    assert!(compare(&base, &open(pod.path()), &short).is_err());
     let found = compare(&base, &open(pod.path()), &Limits::CHANGES).unwrap();
     let mut stream = Vec::new();
     send_changes(&open(pod.path()), &found, &mut stream, &SendOptions::default()).unwrap();
     let spool = || tempfile::tempfile().unwrap();
-    assert!(receive_changes(stream.as_slice(), None, spool(), &small).is_err());
+    for limits in [&small, &short] {
+        assert!(receive_changes(stream.as_slice(), None, spool(), limits).is_err());
+    }
     for end in (0..stream.len()).step_by(7) {
         assert!(receive_changes(&stream[..end], None, spool(), &Limits::CHANGES).is_err());
     }

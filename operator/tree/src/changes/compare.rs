@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use super::heaviest::{Weighed, heaviest};
 use super::{Change, Unsupported};
 use crate::confined::{Confined, Metadata};
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileEntry, SpecialKind, Target};
-use crate::limits::{Exceeded, Limits, Meter};
+use crate::limits::{Exceeded, Limits, Meter, target_bytes};
 use crate::path::TreePath;
 use crate::receive::{Received, Stamp};
 use crate::rules::Rules;
-use crate::walk::{FoundKind, WalkError, walk};
+use crate::walk::{Found, FoundKind, WalkError, walk};
 
 /// Names looked at in the pod at most, whatever they are.
 const WALK_LIMIT: usize = 5_000_000;
@@ -36,8 +37,14 @@ pub struct Changes {
 pub enum CompareError {
     #[error(transparent)]
     Walk(#[from] WalkError),
-    #[error("the changes are too large: {0}")]
-    TooLarge(Exceeded),
+    #[error(
+        "the changes are too large: {exceeded}; name in a .gitignore what need not come back, above all {heaviest}"
+    )]
+    TooLarge {
+        exceeded: Exceeded,
+        /// Where most of them are.
+        heaviest: TreePath,
+    },
 }
 
 /// Compares a tree with the baseline it started from.
@@ -53,23 +60,16 @@ pub fn compare(base: &Received, root: &Confined, limits: &Limits) -> Result<Chan
         meter: Meter::new(*limits),
         changes: Changes { base: base.manifest.digest(), list: Vec::new(), unsupported: Vec::new() },
     };
-    let mut seen = HashSet::with_capacity(found.len());
-    for found in found {
-        comparison.entry(&found.path, found.kind)?;
-        seen.insert(found.path);
-    }
-    let unread: HashSet<_> =
-        comparison.changes.unsupported.iter().map(|unread| unread.path.clone()).collect();
-    for (path, entry) in &base.manifest {
-        // What is in a folder that could not be read is not known to be gone.
-        let hidden = path.folders().any(|folder| unread.contains(folder));
-        if !seen.contains(path) && !hidden {
-            comparison.add(path, Some(entry.clone()), None)?;
-        }
+    if let Err((exceeded, last)) = comparison.all(&found) {
+        let heaviest = heaviest(exceeded, comparison.weighed(&found)).unwrap_or(last);
+        return Err(CompareError::TooLarge { exceeded, heaviest });
     }
     comparison.changes.list.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     Ok(comparison.changes)
 }
+
+/// The bound that was exceeded, and the path that exceeded it.
+type Over = (Exceeded, TreePath);
 
 struct Comparison<'a> {
     base: &'a Received,
@@ -79,13 +79,43 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn entry(&mut self, path: &TreePath, kind: FoundKind) -> Result<(), CompareError> {
+    fn all(&mut self, found: &[Found]) -> Result<(), Over> {
+        let mut seen = HashSet::with_capacity(found.len());
+        for found in found {
+            self.entry(&found.path, &found.kind)?;
+            seen.insert(&found.path);
+        }
+        let unread: HashSet<_> = self.changes.unsupported.iter().map(|unread| unread.path.clone()).collect();
+        for (path, entry) in &self.base.manifest {
+            // What is in a folder that could not be read is not known to be gone.
+            let hidden = path.folders().any(|folder| unread.contains(folder));
+            if !seen.contains(path) && !hidden {
+                self.add(path, Some(entry.clone()), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found to have changed so far, and everything that is new.
+    fn weighed<'f>(&'f self, found: &'f [Found]) -> impl Iterator<Item = Weighed<'f>> {
+        let changed = self.changes.list.iter().filter(|change| change.base.is_some()).map(|change| {
+            let size = if let Some(Entry::File(file)) = &change.now { file.size } else { 0 };
+            Weighed { path: &change.path, size, is_new: false }
+        });
+        let new = found.iter().filter(|found| !self.base.manifest.contains(&found.path)).map(|found| {
+            let size = if let FoundKind::File(metadata) = &found.kind { metadata.size } else { 0 };
+            Weighed { path: &found.path, size, is_new: true }
+        });
+        changed.chain(new)
+    }
+
+    fn entry(&mut self, path: &TreePath, kind: &FoundKind) -> Result<(), Over> {
         let base = self.base.manifest.get(path).cloned();
         let now = match kind {
             FoundKind::Directory => Ok(Entry::Directory),
             FoundKind::Symlink(target) => link(path, target),
-            FoundKind::Special(kind) => Err(kind),
-            FoundKind::File(metadata) => match self.file(path, &metadata, base.as_ref()) {
+            FoundKind::Special(kind) => Err(*kind),
+            FoundKind::File(metadata) => match self.file(path, metadata, base.as_ref()) {
                 Ok(file) => Ok(Entry::File(file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return self.add(path, base, None),
                 Err(_) => Err(SpecialKind::Unreadable),
@@ -94,19 +124,20 @@ impl Comparison<'_> {
         match now {
             Ok(now) => self.add(path, base, Some(now)),
             Err(kind) => {
-                self.meter.admit(path.components().count(), 0).map_err(CompareError::TooLarge)?;
+                self.meter.admit(path, 0, 0).map_err(|exceeded| (exceeded, path.clone()))?;
                 self.changes.unsupported.push(Unsupported { path: path.clone(), kind });
                 Ok(())
             }
         }
     }
 
-    fn add(&mut self, path: &TreePath, base: Option<Entry>, now: Option<Entry>) -> Result<(), CompareError> {
+    fn add(&mut self, path: &TreePath, base: Option<Entry>, now: Option<Entry>) -> Result<(), Over> {
         if base == now {
             return Ok(());
         }
         let content = if let Some(Entry::File(file)) = &now { file.size } else { 0 };
-        self.meter.admit(path.components().count(), content).map_err(CompareError::TooLarge)?;
+        let targets = target_bytes(base.as_ref()) + target_bytes(now.as_ref());
+        self.meter.admit(path, targets, content).map_err(|exceeded| (exceeded, path.clone()))?;
         self.changes.list.push(Change { path: path.clone(), base, now });
         Ok(())
     }
@@ -127,6 +158,6 @@ impl Comparison<'_> {
     }
 }
 
-fn link(path: &TreePath, target: Target) -> Result<Entry, SpecialKind> {
-    if target.stays_inside(path) { Ok(Entry::Symlink(target)) } else { Err(SpecialKind::OutsideLink) }
+fn link(path: &TreePath, target: &Target) -> Result<Entry, SpecialKind> {
+    if target.stays_inside(path) { Ok(Entry::Symlink(target.clone())) } else { Err(SpecialKind::OutsideLink) }
 }

@@ -1,6 +1,6 @@
 //! Changes off a stream, into memory and one file without a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use super::{Change, Unsupported};
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileEntry, SpecialKind, Target};
-use crate::limits::{Exceeded, Limits, Meter};
+use crate::limits::{Exceeded, Limits, Meter, target_bytes};
 use crate::manifest::Manifest;
 use crate::path::TreePath;
 use crate::wire::{Body, End, FileHeader, Located, Record, RecordReader, StreamKind, WireError};
@@ -23,7 +23,10 @@ pub struct ChangeSet {
     /// What cannot be brought back.
     pub unsupported: Vec<Unsupported>,
     /// Files that changed while the pod read them.
-    pub altered: Vec<TreePath>,
+    pub altered: BTreeSet<TreePath>,
+    /// Paths of which the pod reports no change any more, while the project has what was taken from them in between.
+    /// The stream says nothing about them and has no content for them: who remembers what was taken adds them.
+    pub reverted: Vec<TreePath>,
     spool: File,
     contents: BTreeMap<TreePath, u64>,
 }
@@ -63,7 +66,7 @@ pub fn receive_changes(
         meter: Meter::new(*limits),
         changes: BTreeMap::new(),
         unsupported: Vec::new(),
-        altered: Vec::new(),
+        altered: BTreeSet::new(),
         contents: BTreeMap::new(),
         spool,
         spooled: 0,
@@ -109,7 +112,7 @@ struct Receiver<'a, R: Read> {
     meter: Meter,
     changes: BTreeMap<TreePath, Change>,
     unsupported: Vec<Unsupported>,
-    altered: Vec<TreePath>,
+    altered: BTreeSet<TreePath>,
     contents: BTreeMap<TreePath, u64>,
     spool: File,
     spooled: u64,
@@ -128,7 +131,8 @@ impl<R: Read> Receiver<'_, R> {
     fn receive_one(&mut self, located: Located) -> Result<(), ReceiveChangesError> {
         let Located { path, base, body } = located;
         let content = if let Body::File(header) = &body { header.size } else { 0 };
-        self.meter.admit(path.components().count(), content).map_err(ReceiveChangesError::TooLarge)?;
+        let targets = body.target_bytes() + target_bytes(base.as_ref());
+        self.meter.admit(&path, targets, content).map_err(ReceiveChangesError::TooLarge)?;
         let now = match body {
             Body::Removed => None,
             Body::Directory => Some(Entry::Directory),
@@ -181,7 +185,7 @@ impl<R: Read> Receiver<'_, R> {
             return Err(WireError::Digest { expected: trailer.digest, found }.into());
         }
         if trailer.altered {
-            self.altered.push(path.clone());
+            self.altered.insert(path.clone());
         }
         self.contents.insert(path.clone(), self.spooled);
         self.spooled = self.spooled.saturating_add(header.size);
@@ -200,6 +204,7 @@ impl<R: Read> Receiver<'_, R> {
             changes: self.changes.into_values().collect(),
             unsupported: self.unsupported,
             altered: self.altered,
+            reverted: Vec::new(),
             spool: self.spool,
             contents: self.contents,
         })

@@ -182,7 +182,7 @@ fn what_exceeds_a_limit_is_refused_before_it_is_stored() {
     let confined = Confined::open(root.path()).unwrap();
     let header = FileHeader { executable: false, modified: Timestamp::default(), size: 1 << 40 };
     let huge = stream(&Forger::new().record("huge", Body::File(header)).records);
-    let limits = Limits { bytes: 1 << 20, entries: 2, depth: 2 };
+    let limits = Limits { bytes: 1 << 20, entries: 2, depth: 2, ..Limits::PROJECT };
     let error = receive(huge.as_slice(), &confined, &limits).unwrap_err();
     assert!(matches!(error, ReceiveError::TooLarge(Exceeded::Bytes(_))), "{error}");
     let many = stream(&Forger::new().folder("a").folder("b").folder("c").records);

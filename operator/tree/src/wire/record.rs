@@ -44,6 +44,13 @@ pub(crate) enum Body {
     Special(SpecialKind),
 }
 
+impl Body {
+    /// Bytes of the target of a link; nothing for anything else.
+    pub(crate) fn target_bytes(&self) -> u64 {
+        if let Self::Symlink(target) = self { target.as_bytes().len() as u64 } else { 0 }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
     pub(crate) executable: bool,
