@@ -19,8 +19,8 @@ use std::{
 
 use ws_tree::{
     Confined, Source, SourceKind, SpecialKind, TreePath,
-    rules::Rules,
-    walk::{Found, FoundKind, walk},
+    rules::{RuleWarning, Rules},
+    walk::{Found, FoundKind, Wanted, walk},
 };
 
 use crate::error::{Error, chain};
@@ -93,7 +93,7 @@ pub fn locate(folder: &Path) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
-/// Selects the project in `folder`. Paths in `include` are sent although they look like secrets.
+/// Selects the project in `folder`. Files in `include` are sent whatever they look like and whatever ignore files say.
 pub fn select(folder: &Path, include: &BTreeSet<TreePath>) -> Result<Selection, Error> {
     let folder = locate(folder)?;
     let unreadable = |error: &dyn std::error::Error| {
@@ -102,14 +102,14 @@ pub fn select(folder: &Path, include: &BTreeSet<TreePath>) -> Result<Selection, 
     let root = Confined::open(&folder).map_err(|error| unreadable(&error))?;
     let repository = Repository::read(&folder);
     let mut rules = Rules::new(root.clone()).with_exclude(&repository.exclude);
-    let found = walk(&root, &mut rules, &repository.tracked, WALK_LIMIT).map_err(|error| {
+    let wanted = Wanted { named: include, tracked: &repository.tracked };
+    let found = walk(&root, &mut rules, &wanted, WALK_LIMIT).map_err(|error| {
         Error::user(chain(&error)).hinted("run ws in a smaller folder, or leave some out with a .wsignore")
     })?;
     let mut report = Report { left_out: Vec::new(), warnings: repository.warnings };
-    let ignored = |warning: &ws_tree::rules::RuleWarning| {
-        format!("{}: not used in full: {}", warning.file, warning.reason)
-    };
-    report.warnings.extend(rules.warnings().iter().map(ignored));
+    for warning in rules.warnings() {
+        report.warnings.push(tolerated(warning)?);
+    }
     let mut sources = Vec::with_capacity(found.len());
     for found in found {
         match source(found, include) {
@@ -117,7 +117,36 @@ pub fn select(folder: &Path, include: &BTreeSet<TreePath>) -> Result<Selection, 
             Err(left_out) => report.left_out.push(left_out),
         }
     }
+    for path in include {
+        is_sent(path, &sources, &report.left_out)?;
+    }
     Ok(Selection { root, sources, report })
+}
+
+/// What to say about an ignore file that cannot be used in full. A `.wsignore` is there to keep something on this machine:
+/// without it nothing is sent.
+fn tolerated(warning: &RuleWarning) -> Result<String, Error> {
+    let RuleWarning { file, reason } = warning;
+    if file.name() == b".wsignore" {
+        return Err(Error::user(format!("nothing was sent, because {file} cannot be used: {reason}"))
+            .hinted("make it a readable text file of patterns as in a .gitignore, or remove it"));
+    }
+    Ok(format!("{file}: not used in full: {reason}"))
+}
+
+/// Whoever includes a file counts on it.
+fn is_sent(path: &TreePath, sources: &[Source], left_out: &[LeftOut]) -> Result<(), Error> {
+    let why =
+        match sources.binary_search_by(|source| source.path.cmp(path)).ok().and_then(|at| sources.get(at)) {
+            Some(Source { kind: SourceKind::Directory, .. }) => "it is a folder".to_owned(),
+            Some(_) => return Ok(()),
+            None => left_out.iter().find(|left_out| left_out.path == *path).map_or_else(
+                || "the project has no such file".to_owned(),
+                |left_out| left_out.reason.to_string(),
+            ),
+        };
+    Err(Error::user(format!("{path} cannot be included: {why}"))
+        .hinted("--include takes a file of the project, and can be repeated; nothing in .git is ever sent"))
 }
 
 fn source(found: Found, include: &BTreeSet<TreePath>) -> Result<Source, LeftOut> {

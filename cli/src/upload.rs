@@ -56,7 +56,7 @@ pub struct Uploaded {
 }
 
 impl Upload {
-    /// Starts to pack the project in `folder`, on a thread of its own. `include`: what is sent though it looks like a secret.
+    /// Starts to pack the project in `folder`, on a thread of its own. `include`: what is sent in any case.
     pub fn start(folder: PathBuf, include: BTreeSet<TreePath>) -> Self {
         let (sink, source) = spool();
         let (sender, packed) = oneshot::channel();

@@ -31,7 +31,7 @@ pub struct Making {
     /// How long the workspace may live, as in `30m` or `2h` [default: the class's]
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     lifetime: Option<Duration>,
-    /// Send this file too, though it looks like a secret; may be repeated
+    /// Send this file too, though it looks like a secret or is ignored; may be repeated
     #[arg(long, value_name = "PATH")]
     include: Vec<PathBuf>,
 }

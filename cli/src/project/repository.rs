@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -18,36 +18,41 @@ const LONGEST_INDEX: u64 = 1 << 30;
 const LONGEST_EXCLUDE: u64 = 1 << 20;
 const LONGEST_POINTER: u64 = 8 << 10;
 
-/// What is known about the repository whose top is the project; nothing, if there is none.
+/// What is known about the repository that the project is, or is a part of; nothing, if there is none.
 #[derive(Debug, Default)]
 pub struct Repository {
     pub tracked: BTreeSet<TreePath>,
-    /// Patterns of `info/exclude`.
+    /// Patterns of `info/exclude`, if the project is the whole repository.
     pub exclude: Vec<u8>,
     pub warnings: Vec<String>,
 }
 
 impl Repository {
-    /// Reads the repository in `folder`. What cannot be read is warned about: the project is then without those files
-    /// that are tracked and ignored at the same time.
+    /// Reads the repository around `folder`, an absolute path. What cannot be read is warned about: the project is then
+    /// without those files that are tracked and ignored at the same time.
     pub fn read(folder: &Path) -> Self {
         let mut repository = Self::default();
-        let git = match git_folder(folder) {
-            Ok(Some(git)) => git,
+        let (top, git) = match around(folder) {
+            Ok(Some(found)) => found,
             Ok(None) => return repository,
             Err(error) => {
                 repository.warn(".git", &error);
                 return repository;
             }
         };
+        let inside = folder.strip_prefix(top).unwrap_or(Path::new(""));
         match read_bounded(&git.join("index"), LONGEST_INDEX) {
             Ok(bytes) => match index::tracked(&bytes) {
-                Ok(tracked) => repository.tracked = tracked,
+                Ok(tracked) => repository.tracked = beneath(inside, tracked),
                 Err(error) => repository.warn("git's index", &error),
             },
             // A repository without a commit and without `git add`.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => repository.warn("git's index", &error),
+        }
+        // Patterns of other folders do not count, so that a project means the same on every machine.
+        if inside != Path::new("") {
+            return repository;
         }
         let exclude = common_folder(&git).join("info/exclude");
         match read_bounded(&exclude, LONGEST_EXCLUDE) {
@@ -61,6 +66,29 @@ impl Repository {
     fn warn(&mut self, what: &str, error: &dyn std::error::Error) {
         self.warnings.push(format!("{what} was not taken into account: {error}"));
     }
+}
+
+/// The top of the repository that a folder is in, and its git folder. As for git, a repository of somebody else does not
+/// count: whoever can write above the project could otherwise say what is sent of it.
+fn around(folder: &Path) -> io::Result<Option<(&Path, PathBuf)>> {
+    let owner = fs::metadata(folder)?.uid();
+    for top in folder.ancestors() {
+        if let Some(git) = git_folder(top)? {
+            let trusted = top == folder || fs::metadata(&git)?.uid() == owner;
+            return Ok(trusted.then_some((top, git)));
+        }
+    }
+    Ok(None)
+}
+
+/// The paths in the folder `inside`, as seen from there.
+fn beneath(inside: &Path, tracked: BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    let inside = inside.as_os_str().as_bytes();
+    if inside.is_empty() {
+        return tracked;
+    }
+    let rest = |path: &TreePath| path.as_bytes().strip_prefix(inside)?.strip_prefix(b"/").map(<[u8]>::to_vec);
+    tracked.iter().filter_map(|path| TreePath::parse(&rest(path)?).ok()).collect()
 }
 
 /// The git folder; in a work tree or a submodule, `.git` is a file that names it (gitrepository-layout(5)).

@@ -32,6 +32,12 @@ impl Project {
         select(self.0.path(), &BTreeSet::new()).unwrap()
     }
 
+    fn including(&self, paths: &[&str]) -> Result<Vec<String>, Error> {
+        let include = paths.iter().map(|path| TreePath::parse(path.as_bytes()).unwrap()).collect();
+        let selection = select(self.0.path(), &include)?;
+        Ok(selection.sources.iter().map(|source| source.path.to_string()).collect())
+    }
+
     fn paths(&self) -> Vec<String> {
         self.select().sources.iter().map(|source| source.path.to_string()).collect()
     }
@@ -154,9 +160,90 @@ fn secrets_stay_whatever_an_ignore_file_says() {
     not sent: keys (a symbolic link that leads out of the project)
     not sent: notes.txt (a symbolic link that leads out of the project)
     ");
-    let include = BTreeSet::from([TreePath::parse(b"certs/server.pem").unwrap()]);
-    let selection = select(project.0.path(), &include).unwrap();
-    assert!(selection.sources.iter().any(|source| include.contains(&source.path)));
+    let included = project.including(&["certs/server.pem"]).unwrap();
+    assert_eq!(included, [".wsignore", "a", "certs", "certs/server.pem"]);
+}
+
+#[test]
+fn what_is_included_goes_whatever_ignore_files_say() {
+    let project = Project::new()
+        .git(&["init", "-q"])
+        .write(".gitignore", ".env\nbuild/\n")
+        .write(".wsignore", "private/\n")
+        .write(".env", "TOKEN=1")
+        .write("build/deep/out", "")
+        .write("build/deep/other", "")
+        .write("private/notes", "")
+        .write("private/tracked", "")
+        .git(&["add", "-f", "private/tracked"]);
+    assert_eq!(project.paths(), [".gitignore", ".wsignore"]);
+    let included = project.including(&[".env", "build/deep/out", "private/notes"]).unwrap();
+    let expected = [
+        ".env",
+        ".gitignore",
+        ".wsignore",
+        "build",
+        "build/deep",
+        "build/deep/out",
+        "private",
+        "private/notes",
+    ];
+    assert_eq!(included, expected);
+}
+
+#[test]
+fn what_cannot_be_included_is_refused() {
+    let project = Project::new().write("folder/.env", "").write(".git/config", "");
+    symlink("/etc/passwd", project.0.path().join("outside")).unwrap();
+    for (path, why) in [
+        ("folder/.evn", "the project has no such file"),
+        ("folder", "it is a folder"),
+        (".git/config", "the project has no such file"),
+        ("outside", "a symbolic link that leads out of the project"),
+    ] {
+        let error = project.including(&["folder/.env", path]).unwrap_err();
+        assert_eq!(error.message, format!("{path} cannot be included: {why}"));
+    }
+}
+
+#[test]
+fn nothing_is_sent_past_a_wsignore_that_cannot_be_used() {
+    let too_long = "x\n".repeat(1 << 20);
+    let spoil: [(&str, &dyn Fn(&Path)); 5] = [
+        ("line 2:", &|file| fs::write(file, "a\n{b\n").unwrap()),
+        ("line 1: invalid utf-8", &|file| fs::write(file, b"\xff\n").unwrap()),
+        ("longer than", &|file| fs::write(file, &too_long).unwrap()),
+        ("symbolic link", &|file| symlink("patterns", file).unwrap()),
+        ("", &|file| fs::create_dir(file).unwrap()),
+    ];
+    for (reason, spoil) in spoil {
+        for folder in ["", "folder/"] {
+            let project = Project::new().write("patterns", "secret\n").write("folder/secret", "");
+            spoil(&project.0.path().join(format!("{folder}.wsignore")));
+            let error = project.including(&[]).unwrap_err();
+            let start = format!("nothing was sent, because {folder}.wsignore cannot be used: ");
+            assert!(error.message.starts_with(&start), "{}", error.message);
+            assert!(error.message.contains(reason), "{}", error.message);
+            assert!(error.hint.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_a_repository_knows_what_is_tracked_in_it() {
+    let project = Project::new()
+        .git(&["init", "-q"])
+        .write("app/.gitignore", "*.log\n")
+        .write("app/sub/forced.log", "")
+        .write("app/other.log", "")
+        .write("application/forced.log", "")
+        .write("app/private", "")
+        .write(".git/info/exclude", "private\n")
+        .git(&["add", "-f", "app/sub/forced.log", "application/forced.log"]);
+    let selection = select(&project.0.path().join("app"), &BTreeSet::new()).unwrap();
+    let paths: Vec<_> = selection.sources.iter().map(|source| source.path.to_string()).collect();
+    assert_eq!(paths, [".gitignore", "private", "sub", "sub/forced.log"]);
+    assert_eq!(selection.report, Report::default());
 }
 
 #[test]

@@ -28,44 +28,45 @@ pub enum FoundKind {
 
 /// Paths that belong to the tree although a rule leaves them out.
 pub trait Pinned {
-    /// Whether a path is one of them.
-    fn contains(&self, path: &TreePath) -> bool;
-    /// Whether one of them is inside `directory`.
-    fn has_inside(&self, directory: &TreePath) -> bool;
-    /// Whether they also belong to the tree if a `.wsignore` leaves them out.
-    fn beats_ws_ignore(&self) -> bool;
+    /// Whether a path is one of them, though this is what the rules say about it.
+    fn contains(&self, path: &TreePath, verdict: Verdict) -> bool;
+    /// Whether one of them is inside `directory`, though this is what the rules say about it.
+    fn has_inside(&self, directory: &TreePath, verdict: Verdict) -> bool;
 }
 
 /// What was uploaded stays in view whatever the rules in the pod say later.
 impl Pinned for Manifest {
-    fn contains(&self, path: &TreePath) -> bool {
+    fn contains(&self, path: &TreePath, _: Verdict) -> bool {
         self.contains(path)
     }
 
-    fn has_inside(&self, directory: &TreePath) -> bool {
+    fn has_inside(&self, directory: &TreePath, _: Verdict) -> bool {
         self.has_inside(directory)
-    }
-
-    fn beats_ws_ignore(&self) -> bool {
-        true
     }
 }
 
-/// What git tracks is part of the project, unless a `.wsignore` says otherwise.
-impl Pinned for BTreeSet<TreePath> {
-    fn contains(&self, path: &TreePath) -> bool {
-        self.contains(path)
+/// What somebody wants to send whatever the rules say, and what git tracks, unless a `.wsignore` says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub named: &'a BTreeSet<TreePath>,
+    pub tracked: &'a BTreeSet<TreePath>,
+}
+
+impl Pinned for Wanted<'_> {
+    fn contains(&self, path: &TreePath, verdict: Verdict) -> bool {
+        self.named.contains(path) || verdict != Verdict::WsIgnored && self.tracked.contains(path)
     }
 
-    fn has_inside(&self, directory: &TreePath) -> bool {
-        let after = [directory.as_bytes(), b"/"].concat();
-        let bounds = (std::ops::Bound::Excluded(after.as_slice()), std::ops::Bound::Unbounded);
-        self.range::<[u8], _>(bounds).next().is_some_and(|path| path.is_inside(directory))
+    fn has_inside(&self, directory: &TreePath, verdict: Verdict) -> bool {
+        has_inside(self.named, directory)
+            || verdict != Verdict::WsIgnored && has_inside(self.tracked, directory)
     }
+}
 
-    fn beats_ws_ignore(&self) -> bool {
-        false
-    }
+fn has_inside(paths: &BTreeSet<TreePath>, directory: &TreePath) -> bool {
+    let after = [directory.as_bytes(), b"/"].concat();
+    let bounds = (std::ops::Bound::Excluded(after.as_slice()), std::ops::Bound::Unbounded);
+    paths.range::<[u8], _>(bounds).next().is_some_and(|path| path.is_inside(directory))
 }
 
 /// Why a tree could not be walked.
@@ -179,18 +180,21 @@ impl Walker<'_> {
 
     fn belongs(&mut self, path: &TreePath, is_directory: bool, pinned_only: bool) -> Belongs {
         let verdict = if pinned_only { Verdict::GitIgnored } else { self.rules.verdict(path, is_directory) };
-        let may_pin = match verdict {
-            Verdict::Kept => return Belongs::Yes,
-            Verdict::GitIgnored => true,
-            Verdict::WsIgnored => self.pinned.beats_ws_ignore(),
-        };
-        // Inside a folder that git ignores, a `.wsignore` still has its say over what is pinned.
-        let hidden = pinned_only && !self.pinned.beats_ws_ignore() && self.rules.is_ws_ignored(path);
-        if !may_pin || hidden {
-            Belongs::No
-        } else if self.pinned.contains(path) {
+        if verdict == Verdict::Kept {
+            return Belongs::Yes;
+        }
+        let belongs = self.pinned(path, is_directory, verdict);
+        // Inside a folder that is left out, a `.wsignore` still has its say over what is pinned.
+        if pinned_only && !matches!(belongs, Belongs::No) && self.rules.is_ws_ignored(path) {
+            return self.pinned(path, is_directory, Verdict::WsIgnored);
+        }
+        belongs
+    }
+
+    fn pinned(&self, path: &TreePath, is_directory: bool, verdict: Verdict) -> Belongs {
+        if self.pinned.contains(path, verdict) {
             if is_directory { Belongs::Partly } else { Belongs::Yes }
-        } else if is_directory && self.pinned.has_inside(path) {
+        } else if is_directory && self.pinned.has_inside(path, verdict) {
             Belongs::Partly
         } else {
             Belongs::No
