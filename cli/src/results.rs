@@ -6,6 +6,7 @@
 
 mod binary;
 mod classes;
+mod collisions;
 mod difference;
 mod git_path;
 mod hunks;

@@ -1,16 +1,19 @@
 //! Which changes are applied, which only by name, and which never.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use ws_tree::{
     Change, Confined, Entry, TreePath,
     escape::is_invisible,
-    fold::{folded, folded_path, is_git_component, is_windows_reserved},
+    fold::{folded, is_git_component, is_windows_reserved},
     pattern::{Folded, NamePattern},
 };
 
-use super::rules::GROUPS;
+use super::{
+    collisions::{Collisions, Names},
+    rules::GROUPS,
+};
 
 /// What may become of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,22 +40,29 @@ impl Class {
     }
 }
 
+/// What makes a folder a git repository, folded.
+const HEAD: &[u8] = b"head";
+
 /// Sorts changes into classes. What a path is called counts, and what else is in the folder.
 pub struct Classifier<'a> {
     root: &'a Confined,
-    /// New paths by their folded form.
-    new: BTreeMap<Vec<u8>, Vec<&'a TreePath>>,
-    /// Names that are in a folder here, by their folded form.
-    here: HashMap<Vec<u8>, HashMap<Vec<u8>, Vec<u8>>>,
+    /// Folders that get a `HEAD`.
+    heads: HashSet<&'a [u8]>,
+    collisions: Collisions<'a>,
+    /// Names in the folders here that were looked at.
+    here: HashMap<Vec<u8>, Names>,
 }
 
 impl<'a> Classifier<'a> {
     pub fn new(root: &'a Confined, changes: &'a [Change]) -> Self {
-        let mut new: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for change in changes.iter().filter(|change| change.now.is_some()) {
-            new.entry(folded_path(change.path.as_bytes())).or_default().push(&change.path);
+        let present = || changes.iter().filter(|change| change.now.is_some()).map(|change| &change.path);
+        let places = present().map(TreePath::split);
+        Self {
+            root,
+            heads: places.filter(|(_, name)| folded(name) == HEAD).map(|(folder, _)| folder).collect(),
+            collisions: Collisions::among(present()),
+            here: HashMap::new(),
         }
-        Self { root, new, here: HashMap::new() }
     }
 
     pub fn classify(&mut self, change: &Change) -> Class {
@@ -64,7 +74,7 @@ impl<'a> Classifier<'a> {
         {
             return Class::Never("a link into a git folder is not taken from a workspace");
         }
-        if let Some(reason) = runs_here(change) {
+        if let Some(reason) = runs_here(change).or_else(|| self.makes_a_repository(change)) {
             return Class::RunsHere(reason);
         }
         match self.odd_name(change) {
@@ -88,22 +98,49 @@ impl<'a> Classifier<'a> {
         Some(format!("some file systems take it for {other}"))
     }
 
+    /// The path, or the folder above it, that has another spelling among the changes or here.
     fn same_elsewhere(&mut self, path: &TreePath) -> Option<TreePath> {
-        let key = folded_path(path.as_bytes());
-        if let Some(other) = self.new.get(&key).and_then(|paths| paths.iter().find(|other| **other != path)) {
-            return Some((*other).clone());
+        if let Some(other) = self.collisions.of(path) {
+            return Some(other.clone());
         }
-        let (folder, name) = path.split();
-        let root = self.root;
-        let here = self.here.entry(folder.to_vec()).or_insert_with(|| names_in(root, folder));
-        let other = here.get(&folded(name)).filter(|other| *other != name)?;
-        TreePath::child(path.parent().as_ref(), other).ok()
+        for place in path.ancestors().chain([path.clone()]) {
+            let (folder, name) = place.split();
+            let alike = self.here(folder).alike(name);
+            if alike.is_empty() {
+                // Nothing is here that could be meant, and nothing in it.
+                return None;
+            }
+            // Names that are here side by side were the user's own choice.
+            if !alike.iter().any(|other| other == name) {
+                return alike.first().and_then(|other| TreePath::child(place.parent().as_ref(), other).ok());
+            }
+        }
+        None
     }
-}
 
-fn names_in(root: &Confined, folder: &[u8]) -> HashMap<Vec<u8>, Vec<u8>> {
-    let listed = root.dir(folder).and_then(|folder| folder.list()).unwrap_or_default();
-    listed.into_iter().map(|listed| (folded(&listed.name), listed.name)).collect()
+    fn here(&mut self, folder: &[u8]) -> &Names {
+        let root = self.root;
+        self.here.entry(folder.to_vec()).or_insert_with(|| Names::of(root, folder))
+    }
+
+    /// Git takes any folder with a `HEAD`, `objects` and `refs` for a repository, and runs what its configuration says.
+    fn makes_a_repository(&mut self, change: &Change) -> Option<&'static str> {
+        if !matches!(change.now, Some(Entry::File(_) | Entry::Symlink(_))) {
+            return None;
+        }
+        let (folder, name) = change.path.split();
+        match folded(name).as_slice() {
+            HEAD => Some("it can make its folder a git repository"),
+            b"config" | b"config.worktree" | b"commondir" if self.has_head(folder) => {
+                Some("it can be the configuration of a git repository")
+            }
+            _ => None,
+        }
+    }
+
+    fn has_head(&mut self, folder: &[u8]) -> bool {
+        self.heads.contains(folder) || !self.here(folder).alike(HEAD).is_empty()
+    }
 }
 
 fn runs_here(change: &Change) -> Option<&'static str> {
@@ -116,9 +153,6 @@ fn runs_here(change: &Change) -> Option<&'static str> {
     if let Some(group) = group {
         return Some(group.reason);
     }
-    if change.base.is_none() && path.name() == b"head" && matches!(change.now, Some(Entry::File(_))) {
-        return Some("it can make its folder a git repository");
-    }
     let executable = |entry: &Option<Entry>| matches!(entry, Some(Entry::File(file)) if file.executable);
     (executable(&change.now) && !executable(&change.base)).then_some("it becomes executable")
 }
@@ -130,7 +164,7 @@ fn is_misleading(component: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ws_tree::{Digest, FileEntry};
+    use ws_tree::{Digest, FileEntry, Target};
 
     use super::*;
 
@@ -221,6 +255,7 @@ mod tests {
             ".ripgreprc",
             "x.desktop",
             "repo.d/HEAD",
+            "repo.d/Head",
         ] {
             assert!(matches!(class(path), Class::RunsHere(_)), "{path}: {:?}", class(path));
         }
@@ -276,6 +311,55 @@ mod tests {
         let classes: Vec<_> = changes.iter().map(|change| classifier.classify(change)).collect();
         let odd = |other: &str| Class::OddName(format!("some file systems take it for {other}"));
         assert_eq!(classes, [odd("README.md"), odd("cafe\u{301}"), odd("caf\u{e9}"), Class::Safe]);
+    }
+
+    #[test]
+    fn a_folder_with_another_spelling_is_held_back() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["src/deep", "both", "BOTH"] {
+            std::fs::create_dir_all(folder.path().join(place)).unwrap();
+        }
+        let root = Confined::open(folder.path()).unwrap();
+        let paths =
+            ["SRC/auth.rs", "src/Deep/x", "src/deep/x", "both/x", "new/a", "new/b", "NEW/c", "other/x"];
+        let changes = paths.map(|path| change(path, None, Some(file(false))));
+        let mut classifier = Classifier::new(&root, &changes);
+        let others = changes.each_ref().map(|change| match classifier.classify(change) {
+            Class::OddName(reason) => reason.replace("some file systems take it for ", ""),
+            Class::Safe => "-".to_owned(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(others, ["src", "SRC", "SRC", "-", "NEW", "NEW", "new", "-"]);
+        let alone = [change("src/Deep/x", None, Some(file(false)))];
+        let held = Class::OddName("some file systems take it for src/deep".to_owned());
+        assert_eq!(Classifier::new(&root, &alone).classify(&alone[0]), held);
+    }
+
+    #[test]
+    fn nothing_makes_a_folder_a_git_repository() {
+        let link = || Some(Entry::Symlink(Target::parse(b"refs/heads/main").unwrap()));
+        let here = tempfile::tempdir().unwrap();
+        std::fs::create_dir(here.path().join("bare")).unwrap();
+        std::fs::write(here.path().join("bare/HEAD"), "").unwrap();
+        let root = Confined::open(here.path()).unwrap();
+        let changes = [
+            ("docs/HEAD", None, link(), true),
+            ("docs/config", None, Some(file(false)), true),
+            ("docs/CommonDir", None, Some(file(false)), true),
+            ("docs/objects", None, Some(Entry::Directory), false),
+            ("docs/config.toml", None, Some(file(false)), false),
+            ("bare/config", None, Some(file(false)), true),
+            ("bare/config.worktree", Some(file(false)), link(), true),
+            ("bare/HEAD", Some(file(false)), link(), true),
+            ("bare/config/x", None, Some(file(false)), false),
+            ("head/config", None, Some(file(false)), false),
+            ("head", None, Some(Entry::Directory), false),
+        ];
+        let expected = changes.each_ref().map(|(.., held)| *held);
+        let changes = changes.map(|(path, base, now, _)| change(path, base, now));
+        let mut classifier = Classifier::new(&root, &changes);
+        let held = changes.each_ref().map(|change| matches!(classifier.classify(change), Class::RunsHere(_)));
+        assert_eq!(held, expected);
     }
 
     #[test]
