@@ -7,7 +7,7 @@
 //!         proves that the pod is isolated, and says so                 proof, prober, announce
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
-//!         ends on a breach, when unused, when asked                    workspace, idle
+//!         ends on a breach, when unused, when asked                    workspace, idle, terminate
 //! ws-agent stdio      carries a connection through `kubectl exec`      stdio
 //! ```
 //!
@@ -26,5 +26,6 @@ pub mod reaper;
 pub mod server;
 pub mod session;
 pub mod stdio;
+pub mod terminate;
 pub mod transfer;
 pub mod workspace;

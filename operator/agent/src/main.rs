@@ -63,6 +63,11 @@ fn serve(began: Instant) -> anyhow::Result<Ending> {
 }
 
 fn carry() -> anyhow::Result<()> {
+    // The container's variables are in this process too, the host key among them, and nobody can take them out of a process
+    // that `exec` starts. What runs in the workspace must neither read them nor take over a process without the filter. An
+    // agent that its user may execute and not read, as in the stock image, is hidden by the kernel from its first
+    // instruction; any other one can be read until here, for about a millisecond of each connection.
+    confine::confine()?;
     let runtime = runtime(1)?;
     let carried = runtime.block_on(stdio::run()).context("carrying a connection to the agent");
     // Standard input is read by a thread that cannot be stopped.

@@ -5,15 +5,13 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     sync::Arc,
     time::Instant,
 };
 
 use russh::keys::{PrivateKey, PublicKey, ssh_key};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use ws_api::{
     agent::{NODE_ADDRESS, PRINCIPAL, Settings, SettingsError},
     gateway::Isolated,
@@ -29,7 +27,7 @@ use crate::{
     reaper::Reaper,
     server::{Options, Server},
     session::environment::Environment,
-    transfer,
+    terminate, transfer,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +38,8 @@ pub enum WorkspaceError {
     UserCa(#[from] ssh_key::Error),
     #[error("watching for signals")]
     Signals(#[source] io::Error),
-    #[error("making {0}")]
-    Project(String, #[source] io::Error),
+    #[error("making {}", .0.display())]
+    Project(PathBuf, #[source] io::Error),
     #[error("listening on port {PORT}")]
     Listen(#[source] io::Error),
 }
@@ -81,12 +79,12 @@ impl Workspace {
 
     /// Lives until there is a reason to end.
     pub async fn live(self) -> Result<Ending, WorkspaceError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(WorkspaceError::Signals)?;
+        let terminate = terminate::requested().map_err(WorkspaceError::Signals)?;
         let reaper = Arc::new(Reaper::default());
         let reaping = reaper.run().map_err(WorkspaceError::Signals)?;
         tokio::select! {
             ending = self.serve(reaper) => ending,
-            _ = terminate.recv() => Ok(Ending {
+            () = terminate => Ok(Ending {
                 reason: Reason::Terminated,
                 message: "the agent was asked to end".to_owned(),
             }),
@@ -98,8 +96,8 @@ impl Workspace {
         let Self { settings, node, principal, user_ca, host_key, variables, began } = self;
         let prober = Prober::new(settings.gateway, node, &settings.forbidden);
         let environment = Environment::new(&settings.home, variables, prober.proxy());
-        transfer::prepare(&environment.project())
-            .map_err(|error| WorkspaceError::Project(settings.home.clone(), error))?;
+        let project = environment.project();
+        transfer::prepare(&project).map_err(|error| WorkspaceError::Project(project, error))?;
         let authority = Authority::new(user_ca, principal);
         let spool = std::env::temp_dir();
         let options = Options { host_key, authority, environment, spool, port: PORT };
