@@ -1,6 +1,7 @@
 //! Makes the attempts that [`Proof`] decides by.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Once,
     time::{Duration, Instant},
@@ -14,16 +15,16 @@ use tokio::{
 use ws_api::{
     agent::{Protocol, Target},
     gateway::{CANARY_PORT, PROXY_PORT},
-    termination::{Ending, Reason},
+    termination::Ending,
 };
 
-use crate::proof::{ATTEMPTS, Next, Proof};
+use crate::proof::{ATTEMPTS, Attempt, Next, Proof, Round, Watch};
 
 /// Port of the kubelet on each node.
 const KUBELET_PORT: u16 = 10_250;
 /// Between two attempts on a target, so that they do not all fall into one moment of the network's life.
 const STAGGER: Duration = Duration::from_millis(1);
-/// After a forbidden target answered: the policy may be on its way.
+/// After a forbidden target answered, or could not be tried: the policy may be on its way.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks once the workspace is in use, and the time an attempt is then given.
 const WATCH: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1));
@@ -66,14 +67,16 @@ impl Prober {
             match proof.next(began.elapsed()) {
                 Next::AskGateway { patience } => self.ask_gateway(&mut proof, patience).await,
                 Next::Probe { patience } => {
-                    let (attempts, reached) = self.round(ATTEMPTS, patience).await;
-                    proof.probed(attempts, reached);
-                    if let Some(target) = reached {
-                        told.call_once(
+                    let (attempts, round) = self.round(ATTEMPTS, patience).await;
+                    proof.probed(attempts, &round);
+                    match round {
+                        Round::Denied => continue,
+                        Round::Reached(target) => told.call_once(
                             || tracing::info!(%target, "the policy is not in force: waiting for it"),
-                        );
-                        sleep(PAUSE).await;
+                        ),
+                        Round::Unmade(why) => told.call_once(|| tracing::warn!(why, "nothing is shown yet")),
                     }
+                    sleep(PAUSE).await;
                 }
                 Next::Proven { attempts } => return Ok(Proven { attempts }),
                 Next::Failed(ending) => return Err(ending),
@@ -81,64 +84,93 @@ impl Prober {
         }
     }
 
-    /// Resolves when a forbidden target is reached, which ends the workspace.
+    /// Resolves when the isolation is broken, or can no longer be shown, which ends the workspace.
     pub async fn breached(&self) -> Ending {
+        let mut watch = Watch::default();
         loop {
-            sleep(WATCH.0).await;
-            if let (_, Some(target)) = self.round(1, WATCH.1).await {
-                let message = format!("{target} was reached while the workspace was in use");
-                return Ending { reason: Reason::EgressBreach, message };
+            let gateway = attempt(WATCH.1, connect(self.proxy)).await;
+            let (_, forbidden) = self.round(1, WATCH.1).await;
+            if let Some(ending) = watch.looked(&gateway, &forbidden) {
+                return ending;
             }
+            sleep(WATCH.0).await;
         }
     }
 
     async fn ask_gateway(&self, proof: &mut Proof, patience: Duration) {
         let began = Instant::now();
-        match timeout(patience, TcpStream::connect(self.proxy)).await {
-            Ok(Ok(_)) => proof.gateway_reached(began.elapsed()),
-            Ok(Err(_)) => {
+        match attempt(patience, connect(self.proxy)).await {
+            Attempt::Reached => proof.gateway_reached(began.elapsed()),
+            Attempt::Denied | Attempt::Unmade(_) => {
                 // A refusal comes at once; an attempt takes its time in any case.
                 sleep(patience.saturating_sub(began.elapsed())).await;
                 proof.gateway_silent();
             }
-            Err(_) => proof.gateway_silent(),
         }
     }
 
     /// Makes `attempts` on each target, all at the same time but for the stagger. Ends early when one is reached.
-    async fn round(&self, attempts: u32, patience: Duration) -> (u32, Option<Target>) {
+    async fn round(&self, attempts: u32, patience: Duration) -> (u32, Round) {
         let mut running = JoinSet::new();
-        for attempt in 0..attempts {
+        for turn in 0..attempts {
             for target in self.forbidden.iter().copied() {
                 running.spawn(async move {
-                    sleep(STAGGER * attempt).await;
-                    reaches(target, patience).await.then_some(target)
+                    sleep(STAGGER * turn).await;
+                    (target, reach(target, patience).await)
                 });
             }
         }
-        let mut made = 0;
+        let (mut made, mut round) = (0, Round::Denied);
         while let Some(outcome) = running.join_next().await {
             made += 1;
-            if let Ok(Some(target)) = outcome {
-                return (made, Some(target));
+            match outcome {
+                Ok((target, Attempt::Reached)) => return (made, Round::Reached(target)),
+                Ok((_, Attempt::Denied)) => (),
+                Ok((target, Attempt::Unmade(why))) => {
+                    round = Round::Unmade(format!("{target} could not be tried: {why}"));
+                }
+                Err(error) => round = Round::Unmade(error.to_string()),
             }
         }
-        (made, None)
+        (made, round)
     }
 }
 
-async fn reaches(target: Target, patience: Duration) -> bool {
-    let attempt = async {
-        match target.protocol {
-            Protocol::Tcp => TcpStream::connect(target.address).await.map(drop),
-            Protocol::Dns => query(target.address).await,
-        }
-    };
-    matches!(timeout(patience, attempt).await, Ok(Ok(())))
+async fn reach(target: Target, patience: Duration) -> Attempt {
+    match target.protocol {
+        Protocol::Tcp => attempt(patience, connect(target.address)).await,
+        Protocol::Dns => attempt(patience, query(target.address)).await,
+    }
+}
+
+async fn attempt(patience: Duration, reached: impl Future<Output = io::Result<()>>) -> Attempt {
+    match timeout(patience, reached).await {
+        Ok(Ok(())) => Attempt::Reached,
+        Ok(Err(error)) if !is_denial(&error) => Attempt::Unmade(error.to_string()),
+        Ok(Err(_)) | Err(_) => Attempt::Denied,
+    }
+}
+
+/// Whether an error is the network's answer, and not that of this machine, which lacks a port, a descriptor or memory.
+fn is_denial(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            // A firewall's, on this side or told by a router.
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TimedOut
+    )
+}
+
+async fn connect(address: SocketAddr) -> io::Result<()> {
+    TcpStream::connect(address).await.map(drop)
 }
 
 /// Asks a name that a cluster's DNS knows without asking further, and waits for any answer.
-async fn query(server: SocketAddr) -> std::io::Result<()> {
+async fn query(server: SocketAddr) -> io::Result<()> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
@@ -164,6 +196,7 @@ fn question(name: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
+    use ws_api::termination::Reason;
 
     use super::*;
 
@@ -231,8 +264,62 @@ mod tests {
             let (_, client) = server.recv_from(&mut message).await.unwrap();
             server.send_to(b"no", client).await.unwrap();
         });
-        assert!(reaches(target, Duration::from_secs(5)).await);
+        assert_eq!(reach(target, Duration::from_secs(5)).await, Attempt::Reached);
         answering.await.unwrap();
+    }
+
+    #[test]
+    fn only_an_answer_of_the_network_is_a_denial() {
+        for (errors, denial) in [
+            (
+                [
+                    libc::ECONNREFUSED,
+                    libc::ECONNRESET,
+                    libc::EHOSTUNREACH,
+                    libc::ENETUNREACH,
+                    libc::ETIMEDOUT,
+                    libc::EACCES,
+                    libc::EPERM,
+                ],
+                true,
+            ),
+            (
+                [
+                    libc::EADDRNOTAVAIL,
+                    libc::EADDRINUSE,
+                    libc::EAGAIN,
+                    libc::EMFILE,
+                    libc::ENFILE,
+                    libc::ENOBUFS,
+                    libc::ENOMEM,
+                ],
+                false,
+            ),
+        ] {
+            for error in errors {
+                assert_eq!(is_denial(&io::Error::from_raw_os_error(error)), denial, "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_tried_proves_nothing() {
+        let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // A link-local address without its link: the kernel does not even try.
+        let forbidden = vec![tcp(closed().await), tcp("[fe80::1]:1".parse().unwrap())];
+        let prober = Prober { proxy: gateway.local_addr().unwrap(), forbidden };
+        let ending = prober.prove(Duration::from_millis(200)).await.unwrap_err();
+        assert_eq!(ending.reason, Reason::EgressNotEnforced);
+        assert!(ending.message.contains("tcp/[fe80::1]:1 could not be tried: "), "{}", ending.message);
+    }
+
+    #[tokio::test]
+    async fn a_breach_is_seen_at_once() {
+        let canary = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let forbidden = vec![tcp(closed().await), tcp(canary.local_addr().unwrap())];
+        let prober = Prober { proxy: closed().await, forbidden };
+        let ending = timeout(Duration::from_secs(10), prober.breached()).await.unwrap();
+        assert_eq!(ending.reason, Reason::EgressBreach);
     }
 
     #[tokio::test]

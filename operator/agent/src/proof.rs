@@ -1,7 +1,8 @@
 //! Decides whether the cluster isolates the pod: no clock, no sockets.
 //!
 //! The gateway's pods listen on two ports, of which the policy allows one. Reaching the first shows that the network works
-//! and how fast; failing on the second, and on everything else that is forbidden, then shows the policy and nothing else.
+//! and how fast; failing on the second, and on everything else that is forbidden, then shows the policy and nothing else, if
+//! the first is still reached afterwards.
 
 use std::time::Duration;
 
@@ -13,29 +14,34 @@ use ws_api::{
 /// Attempts on each forbidden target that must fail, one after the other, with none succeeding anywhere.
 pub const ATTEMPTS: u32 = 20;
 
-/// Bounds of the time that an attempt on a forbidden target is given.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
+/// Bounds of the time that an attempt on a forbidden target is given. What is allowed by mistake and farther away than the
+/// gateway by more than [`MARGIN`] times is found by the [`Watch`], which begins with the session and gives a second.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 /// An allowed connection's time, times this, is what a forbidden one is given.
 const MARGIN: u32 = 8;
 /// Bounds of the time that an attempt on the gateway is given; it doubles with each.
 const GATEWAY_PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
+/// Looks in a row that may show nothing: five minutes, which an update of the gateway does not take.
+const MAX_BLIND: u32 = 10;
 
 /// What was found so far.
 #[derive(Debug)]
 pub struct Proof {
     deadline: Duration,
-    gateway: Gateway,
+    state: State,
     attempts: u32,
-    reached: Option<Target>,
-    proven: bool,
+    evidence: Option<Round>,
 }
 
-#[derive(Debug)]
-enum Gateway {
-    /// Not reached yet; the next attempt may take this long.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The gateway is not reached; the next attempt may take this long.
     Silent(Duration),
-    /// Connected within this time.
+    /// The gateway was connected within this time.
     Reached(Duration),
+    /// A round of attempts that were given this time has failed. The gateway has not answered since.
+    Held(Duration),
+    Proven,
 }
 
 /// What to do next.
@@ -51,72 +57,123 @@ pub enum Next {
     Failed(Ending),
 }
 
+/// What an attempt to connect showed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Attempt {
+    Reached,
+    /// It was refused, or nobody answered in time.
+    Denied,
+    /// It could not be made, for this reason, which says nothing about the network.
+    Unmade(String),
+}
+
+/// What attempts on all forbidden targets showed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Round {
+    Reached(Target),
+    /// All of them were denied.
+    Denied,
+    Unmade(String),
+}
+
 impl Proof {
     /// Begins a proof that may take until `deadline`, counted from its start.
     pub fn new(deadline: Duration) -> Self {
-        Self {
-            deadline,
-            gateway: Gateway::Silent(GATEWAY_PATIENCE.0),
-            attempts: 0,
-            reached: None,
-            proven: false,
-        }
+        Self { deadline, state: State::Silent(GATEWAY_PATIENCE.0), attempts: 0, evidence: None }
     }
 
     pub fn next(&self, elapsed: Duration) -> Next {
-        if self.proven {
-            return Next::Proven { attempts: self.attempts };
-        }
-        if elapsed >= self.deadline {
-            return Next::Failed(self.ending());
-        }
-        match self.gateway {
-            Gateway::Silent(patience) => Next::AskGateway { patience },
-            Gateway::Reached(time) => Next::Probe { patience: patience(time) },
+        match self.state {
+            State::Proven => Next::Proven { attempts: self.attempts },
+            _ if elapsed >= self.deadline => Next::Failed(self.ending()),
+            State::Silent(patience) | State::Held(patience) => Next::AskGateway { patience },
+            State::Reached(time) => Next::Probe { patience: patience(time) },
         }
     }
 
     pub fn gateway_reached(&mut self, within: Duration) {
-        self.gateway = Gateway::Reached(within);
+        self.state = match self.state {
+            State::Silent(_) => State::Reached(within),
+            // The network worked before and after what failed, and as fast as it was given time for.
+            State::Held(_) => State::Proven,
+            State::Reached(_) | State::Proven => self.state,
+        };
     }
 
     pub fn gateway_silent(&mut self) {
-        if let Gateway::Silent(patience) = &mut self.gateway {
-            *patience = (*patience * 2).min(GATEWAY_PATIENCE.1);
+        if let State::Silent(patience) | State::Held(patience) = self.state {
+            self.state = State::Silent((patience * 2).min(GATEWAY_PATIENCE.1));
         }
     }
 
-    /// Takes the outcome of a [`Next::Probe`]: how many attempts were made, and the target that answered, if one did.
-    pub fn probed(&mut self, attempts: u32, reached: Option<Target>) {
+    /// Takes the outcome of a [`Next::Probe`], and how many attempts were made for it.
+    pub fn probed(&mut self, attempts: u32, round: &Round) {
         self.attempts += attempts;
-        self.proven = reached.is_none();
-        self.reached = reached.or(self.reached);
+        match (round, self.state) {
+            (Round::Denied, State::Reached(time)) => self.state = State::Held(patience(time)),
+            (Round::Denied, _) => (),
+            (Round::Reached(_) | Round::Unmade(_), _) => self.evidence = Some(round.clone()),
+        }
     }
 
     fn ending(&self) -> Ending {
         let seconds = self.deadline.as_secs();
-        match (&self.gateway, self.reached) {
-            (Gateway::Reached(_), Some(target)) => Ending {
-                reason: Reason::EgressNotEnforced,
-                message: format!(
-                    "{target} was still reached after {seconds} s, {} attempts: the cluster does not enforce the network policy",
-                    self.attempts
-                ),
-            },
-            (Gateway::Reached(_), None) => Ending {
-                reason: Reason::EgressNotEnforced,
-                message: format!("no {ATTEMPTS} attempts were completed within {seconds} s"),
-            },
-            (Gateway::Silent(_), _) => Ending {
+        let not_enforced = |message| Ending { reason: Reason::EgressNotEnforced, message };
+        match (&self.state, &self.evidence) {
+            (State::Silent(_), _) => Ending {
                 reason: Reason::GatewayUnreachable,
                 message: format!("the gateway's proxy port was not reached within {seconds} s"),
             },
+            (_, Some(Round::Reached(target))) => not_enforced(format!(
+                "{target} was still reached after {seconds} s, {} attempts: the cluster does not enforce the network policy",
+                self.attempts
+            )),
+            (_, Some(Round::Unmade(why))) => {
+                not_enforced(format!("nothing was shown within {seconds} s: {why}"))
+            }
+            (_, Some(Round::Denied) | None) => {
+                not_enforced(format!("no {ATTEMPTS} attempts were completed within {seconds} s"))
+            }
         }
     }
 }
 
 fn patience(connected_within: Duration) -> Duration {
     (connected_within * MARGIN).clamp(PATIENCE.0, PATIENCE.1)
+}
+
+/// Decides, while a workspace is in use, whether it may go on.
+///
+/// Code in the workspace can use up what a connection needs on this side (ports, memory), so an attempt that could not be
+/// made is no denial; and a look that shows nothing must not be followed by others like it for ever.
+#[derive(Debug, Default)]
+pub struct Watch {
+    blind: u32,
+}
+
+impl Watch {
+    /// Takes what one look showed of the gateway and of what is forbidden, and tells whether the workspace must end.
+    pub fn looked(&mut self, gateway: &Attempt, forbidden: &Round) -> Option<Ending> {
+        let (reason, why) = match (forbidden, gateway) {
+            (Round::Reached(target), _) => {
+                let message = format!("{target} was reached while the workspace was in use");
+                return Some(Ending { reason: Reason::EgressBreach, message });
+            }
+            (Round::Denied, Attempt::Reached) => {
+                self.blind = 0;
+                return None;
+            }
+            (Round::Unmade(why), _) | (Round::Denied, Attempt::Unmade(why)) => {
+                (Reason::EgressBreach, why.as_str())
+            }
+            (Round::Denied, Attempt::Denied) => {
+                (Reason::GatewayUnreachable, "the gateway's proxy port was not reached")
+            }
+        };
+        self.blind += 1;
+        let message = format!("{MAX_BLIND} looks in a row could not show that the pod is isolated: {why}");
+        (self.blind >= MAX_BLIND).then_some(Ending { reason, message })
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_forbidden_target_is_given_more_time_than_the_gateway_took() {
-        for (took, patience) in [(0, 25), (3, 25), (4, 32), (10, 80), (40, 250), (900, 250)] {
+        for (took, patience) in [(0, 25), (3, 25), (4, 32), (10, 80), (40, 320), (900, 1_000)] {
             let mut proof = proof();
             proof.gateway_reached(MS(took));
             assert_eq!(proof.next(MS(0)), Next::Probe { patience: MS(patience) }, "{took}");
@@ -160,11 +217,27 @@ mod tests {
     fn one_round_without_an_answer_proves_it_and_any_answer_begins_anew() {
         let mut proof = proof();
         proof.gateway_reached(MS(1));
-        proof.probed(80, Some(target()));
-        assert!(matches!(proof.next(MS(50)), Next::Probe { .. }));
-        proof.probed(100, None);
+        for nothing in [Round::Reached(target()), Round::Unmade("no port is free".into())] {
+            proof.probed(40, &nothing);
+            assert!(matches!(proof.next(MS(50)), Next::Probe { .. }));
+        }
+        proof.probed(100, &Round::Denied);
+        assert!(matches!(proof.next(MS(90)), Next::AskGateway { .. }));
+        proof.gateway_reached(MS(1));
         assert_eq!(proof.next(MS(100)), Next::Proven { attempts: 180 });
         assert_eq!(proof.next(Duration::from_secs(61)), Next::Proven { attempts: 180 });
+    }
+
+    #[test]
+    fn a_round_after_which_the_gateway_is_silent_for_as_long_shows_nothing() {
+        let mut proof = proof();
+        proof.gateway_reached(MS(5));
+        proof.probed(100, &Round::Denied);
+        assert_eq!(proof.next(MS(0)), Next::AskGateway { patience: MS(40) });
+        proof.gateway_silent();
+        assert_eq!(proof.next(MS(0)), Next::AskGateway { patience: MS(80) });
+        proof.gateway_reached(MS(60));
+        assert_eq!(proof.next(MS(0)), Next::Probe { patience: MS(480) });
     }
 
     #[test]
@@ -177,12 +250,47 @@ mod tests {
         let mut proof = proof();
         assert_eq!(failed(&proof).0, Reason::GatewayUnreachable);
         proof.gateway_reached(MS(1));
-        proof.probed(3, Some(target()));
-        let (reason, message) = failed(&proof);
-        assert_eq!(reason, Reason::EgressNotEnforced);
-        assert!(
-            message.starts_with("tcp/10.96.0.1:443 was still reached after 60 s, 3 attempts"),
-            "{message}"
-        );
+        for (round, told) in [
+            (Round::Denied, "no 20 attempts were completed within 60 s"),
+            (Round::Unmade("no port is free".into()), "nothing was shown within 60 s: no port is free"),
+            (Round::Reached(target()), "tcp/10.96.0.1:443 was still reached after 60 s, 9 attempts"),
+        ] {
+            proof.probed(3, &round);
+            let (reason, message) = failed(&proof);
+            assert_eq!(reason, Reason::EgressNotEnforced);
+            assert!(message.starts_with(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_workspace_in_use_ends_at_once_when_something_is_reached() {
+        for gateway in [Attempt::Reached, Attempt::Denied, Attempt::Unmade("no port is free".into())] {
+            let ending = Watch::default().looked(&gateway, &Round::Reached(target())).unwrap();
+            assert_eq!(ending.reason, Reason::EgressBreach);
+            assert_eq!(ending.message, "tcp/10.96.0.1:443 was reached while the workspace was in use");
+        }
+    }
+
+    #[test]
+    fn a_workspace_in_use_ends_when_too_many_looks_in_a_row_show_nothing() {
+        let unmade = || "no port is free".to_owned();
+        for (gateway, forbidden, reason, why) in [
+            (Attempt::Denied, Round::Denied, Reason::GatewayUnreachable, "proxy port was not reached"),
+            (Attempt::Unmade(unmade()), Round::Denied, Reason::EgressBreach, "no port is free"),
+            (Attempt::Reached, Round::Unmade(unmade()), Reason::EgressBreach, "no port is free"),
+            (Attempt::Denied, Round::Unmade(unmade()), Reason::EgressBreach, "no port is free"),
+        ] {
+            let mut watch = Watch::default();
+            for _ in 1..MAX_BLIND {
+                assert_eq!(watch.looked(&gateway, &forbidden), None);
+            }
+            assert_eq!(watch.looked(&Attempt::Reached, &Round::Denied), None, "it begins anew");
+            for _ in 1..MAX_BLIND {
+                assert_eq!(watch.looked(&gateway, &forbidden), None);
+            }
+            let ending = watch.looked(&gateway, &forbidden).unwrap();
+            assert_eq!(ending.reason, reason);
+            assert!(ending.message.ends_with(why), "{}", ending.message);
+        }
     }
 }
