@@ -17,8 +17,11 @@ pub const SERVER_WINDOW: u32 = 32 << 20;
 /// The largest packet that russh takes.
 const MAX_PACKET: u32 = 65_535;
 
-/// Seconds without a packet after which the client asks for a sign of life.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Time without a packet after which the client asks for a sign of life: its user waits.
+const CLIENT_KEEPALIVE: Duration = Duration::from_secs(15);
+/// The same for the server. Some hops keep a connection open whose client is long gone, and a workspace must not count as used
+/// for ever by a laptop that was closed.
+const SERVER_KEEPALIVE: Duration = Duration::from_mins(2);
 /// Signs of life that may stay out.
 const KEEPALIVES: usize = 3;
 
@@ -30,7 +33,7 @@ pub fn client_config() -> client::Config {
         maximum_packet_size: MAX_PACKET,
         preferred: preferred(),
         inactivity_timeout: None,
-        keepalive_interval: Some(KEEPALIVE),
+        keepalive_interval: Some(CLIENT_KEEPALIVE),
         keepalive_max: KEEPALIVES,
         // Without it, delayed acknowledgements cost 40 to 80 ms for each turn of the handshake.
         nodelay: true,
@@ -53,7 +56,8 @@ pub fn server_config(host_key: PrivateKey) -> server::Config {
         auth_rejection_time_initial: Some(Duration::ZERO),
         // Whether a session is idle is decided by what runs in the workspace, not by what is typed.
         inactivity_timeout: None,
-        keepalive_interval: None,
+        keepalive_interval: Some(SERVER_KEEPALIVE),
+        keepalive_max: KEEPALIVES,
         nodelay: true,
         ..server::Config::default()
     }
