@@ -15,7 +15,7 @@ use russh::{keys::PrivateKey, server};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,14 +26,19 @@ use crate::{activity::Activity, reaper::Reaper, session::environment::Environmen
 pub mod channel;
 pub mod connection;
 pub mod forward;
+pub mod places;
 pub mod severable;
 
-use self::{connection::Connection, severable::Severable};
+use self::{
+    connection::Connection,
+    places::{Place, Places},
+    severable::Severable,
+};
 
 /// Connections at a time. Whoever is not yet logged in counts.
 const MAX_CONNECTIONS: usize = 64;
 /// Time to log in.
-const LOGIN: Duration = Duration::from_secs(30);
+const LOGIN: Duration = Duration::from_secs(10);
 /// After a connection could not be accepted, for want of descriptors mostly.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -53,7 +58,7 @@ pub struct Options {
 pub struct Server {
     config: Arc<server::Config>,
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// What all connections share.
@@ -85,7 +90,7 @@ impl Server {
         Self {
             config: Arc::new(ws_ssh::server_config(host_key)),
             shared: Arc::new(shared),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            places: Arc::new(Places::new(MAX_CONNECTIONS)),
         }
     }
 
@@ -105,16 +110,9 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                tracing::warn!("too many connections");
-                continue;
-            };
             socket.set_nodelay(true).ok();
             let server = self.clone();
-            self.shared.tasks.spawn(async move {
-                server.connection(socket).await;
-                drop(permit);
-            });
+            self.shared.tasks.spawn(async move { server.connection(socket).await });
         }
     }
 
@@ -126,6 +124,10 @@ impl Server {
         let cut = CancellationToken::new();
         // russh runs the connection in a task of its own, which ends with its stream.
         let _cut_when_dropped = cut.clone().drop_guard();
+        let Some(place) = self.places.enter(cut.clone()) else {
+            tracing::warn!("too many connections");
+            return;
+        };
         let stream = ws_ssh::unblocked(Severable::new(stream, cut.clone()));
         let (login, logged_in) = oneshot::channel();
         let handler = Connection::new(Arc::clone(&self.shared), stream.gate(), login);
@@ -133,7 +135,7 @@ impl Server {
         tokio::pin!(run);
         let ended = tokio::select! {
             ended = &mut run => ended,
-            () = overdue(logged_in) => {
+            () = overdue(logged_in, &place) => {
                 cut.cancel();
                 run.await
             }
@@ -144,9 +146,12 @@ impl Server {
     }
 }
 
-/// Resolves if the login takes too long.
-async fn overdue(logged_in: oneshot::Receiver<()>) {
-    if timeout(LOGIN, logged_in).await.is_ok() {
+/// Resolves if the login takes too long; a user keeps the place.
+async fn overdue(logged_in: oneshot::Receiver<()>, place: &Place) {
+    if let Ok(login) = timeout(LOGIN, logged_in).await {
+        if login.is_ok() {
+            place.keep();
+        }
         std::future::pending::<()>().await;
     }
 }
