@@ -12,7 +12,9 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitOptions, WaitStatus},
+    process::{
+        Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process, test_kill_process_group,
+    },
 };
 use tokio::{
     signal::unix::{Signal as Signals, SignalKind, signal},
@@ -107,17 +109,24 @@ fn tell(waiting: Option<oneshot::Sender<Exit>>, status: WaitStatus) {
 impl Process {
     /// Signals the process group, also when its leader has ended and left others behind.
     pub fn signal(&self, signal: Signal) {
-        let children = self.reaper.lock();
-        // The kernel gives a number out again only when the process and its group are gone. So once the leader is reaped, a
-        // process of its number is a stranger, and as long as there is none the group is what the leader left.
-        let is_ours = children.contains_key(&self.pid)
-            || rustix::process::test_kill_process(self.pid) == Err(Errno::SRCH);
-        if is_ours
-            && let Err(error) = rustix::process::kill_process_group(self.pid, signal)
+        if let Err(error) = self.with_group(|group| kill_process_group(group, signal))
             && error != Errno::SRCH
         {
             tracing::warn!(pid = self.pid.as_raw_nonzero(), %error, "cannot signal a session");
         }
+    }
+
+    /// Whether anything of the process group is left.
+    pub fn is_left(&self) -> bool {
+        self.with_group(test_kill_process_group) != Err(Errno::SRCH)
+    }
+
+    fn with_group(&self, act: impl FnOnce(Pid) -> Result<(), Errno>) -> Result<(), Errno> {
+        let children = self.reaper.lock();
+        // The kernel gives a number out again only when the process and its group are gone. So once the leader is reaped, a
+        // process of its number is a stranger, and as long as there is none the group is what the leader left.
+        let is_ours = children.contains_key(&self.pid) || test_kill_process(self.pid) == Err(Errno::SRCH);
+        if is_ours { act(self.pid) } else { Err(Errno::SRCH) }
     }
 }
 

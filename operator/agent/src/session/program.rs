@@ -12,7 +12,7 @@ use rustix::{pipe::fcntl_setpipe_size, process::Signal};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
     net::unix::pipe,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use ws_ssh::Inbox;
@@ -25,8 +25,8 @@ use crate::reaper::{Ended, Exit, Process, Reaper};
 
 /// What Linux lets an ordinary user have; 64 KiB, its default, costs a third of the throughput.
 const PIPE: usize = 1 << 20;
-/// How long a program has to end when its channel was closed.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a program, and what it started, has to end when its channel was closed; and how often that is looked at.
+const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
 /// Ends a line's input where it is read line by line; an editor takes it as control-D.
 const END_OF_TRANSMISSION: &[u8] = &[4];
 
@@ -79,10 +79,13 @@ impl Program {
             () = served => return,
         }
         process.signal(Signal::HUP);
-        // It may have ended long ago, and only what it left behind kept the channel open.
-        if !ended.is_terminated() {
-            timeout(GRACE, &mut ended).await.ok();
-        }
+        // A shell ends at once, while what runs in it still saves its work.
+        let gone = async {
+            while process.is_left() {
+                sleep(GRACE.1).await;
+            }
+        };
+        timeout(GRACE.0, gone).await.ok();
         process.signal(Signal::KILL);
     }
 }

@@ -126,6 +126,18 @@ async fn a_program_ends_with_its_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_in_a_shell_has_time_to_save_its_work() {
+    let workspace = Workspace::start().await;
+    let saved = workspace.project().join("saved");
+    let line = "bash -c \"exec 2>/dev/null; trap 'sleep 0.5; echo > saved; exit' HUP; echo ready; while :; do sleep 0.1; done\"; true";
+    let mut child = workspace.ssh().args(["127.0.0.1", line]).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).await.unwrap();
+    child.kill().await.unwrap();
+    eventually("the work is saved", || saved.exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_program_left_behind_ends_with_the_channel_too() {
     let workspace = Workspace::start().await;
     let mut child = workspace.ssh().args(["127.0.0.1", "sleep 1000 & echo $!"]).spawn().unwrap();
@@ -183,7 +195,7 @@ async fn what_is_not_offered_is_refused_cleanly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_never_logs_in_takes_no_program_with_it() {
+async fn a_connection_that_does_not_log_in_holds_up_no_other() {
     let workspace = Workspace::start().await;
     let mut silent = tokio::net::TcpStream::connect(workspace.address).await.unwrap();
     let mut banner = [0; 8];
