@@ -25,6 +25,10 @@ pub const PRINCIPAL: &str = "WS_PRINCIPAL";
 /// Variable with the address of the pod's node, by the downward API.
 pub const NODE_ADDRESS: &str = "WS_NODE_ADDRESS";
 
+/// Every variable that the operator sets in a workspace's container. An image's own may begin with `WS_` too.
+pub const VARIABLES: [&str; 9] =
+    [HOST_KEY, PRINCIPAL, NODE_ADDRESS, USER_CA, GATEWAY, FORBIDDEN, ISOLATION_DEADLINE, IDLE, HOME];
+
 const USER_CA: &str = "WS_USER_CA";
 const GATEWAY: &str = "WS_GATEWAY";
 const FORBIDDEN: &str = "WS_FORBIDDEN";
@@ -162,6 +166,7 @@ mod tests {
     fn what_the_operator_writes_the_agent_reads() {
         let variables: HashMap<_, _> = settings().to_variables().into_iter().collect();
         assert_eq!(Settings::from_variables(|name| variables.get(name).cloned()), Ok(settings()));
+        assert!(variables.keys().all(|name| VARIABLES.contains(name)));
     }
 
     #[test]

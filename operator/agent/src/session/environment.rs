@@ -9,10 +9,12 @@ use std::{
     process::Command,
 };
 
+use ws_api::agent;
+
 /// Search path where the image names none: that of Debian's root.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How the names begin that an image does not set: the agent's settings, and what Kubernetes says about the cluster.
-const NOT_OF_THE_IMAGE: [&str; 2] = ["WS_", "KUBERNETES_"];
+/// How the names begin of what Kubernetes says about the cluster.
+const OF_THE_CLUSTER: &[u8] = b"KUBERNETES_";
 /// Shells, the best first.
 const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 /// What is reached without the proxy.
@@ -93,7 +95,7 @@ impl Environment {
 }
 
 fn is_of_the_image(name: &OsStr) -> bool {
-    !NOT_OF_THE_IMAGE.iter().any(|start| name.as_bytes().starts_with(start.as_bytes()))
+    !agent::VARIABLES.iter().any(|setting| name == *setting) && !name.as_bytes().starts_with(OF_THE_CLUSTER)
 }
 
 fn login_name(shell: &str) -> String {
@@ -150,7 +152,9 @@ mod tests {
             ("RUSTUP_HOME", "/opt/rust"),
             ("HOME", "/root"),
             ("HTTPS_PROXY", "http://elsewhere:1"),
+            ("WS_PORT", "8080"),
             ("WS_USER_CA", "ssh-ed25519 AAAA"),
+            ("WS_HOST_KEY", "PRIVATE"),
             ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
         ];
         let container = container.map(|(name, value)| (name.into(), value.into()));
@@ -161,7 +165,10 @@ mod tests {
         assert_eq!(value("RUSTUP_HOME"), Some("/opt/rust"));
         assert_eq!(value("HOME"), Some("/home/ws"), "ours win");
         assert_eq!(value("HTTPS_PROXY"), Some("http://10.96.0.7:3128"), "ours win");
-        assert_eq!((value("WS_USER_CA"), value("KUBERNETES_SERVICE_HOST")), (None, None));
+        assert_eq!(value("WS_PORT"), Some("8080"), "WebSockets are called so too");
+        for hidden in ["WS_USER_CA", "WS_HOST_KEY", "KUBERNETES_SERVICE_HOST"] {
+            assert_eq!(value(hidden), None, "{hidden}");
+        }
     }
 
     #[test]
