@@ -12,7 +12,8 @@ pub const CANARY_PORT: u16 = 3129;
 /// Path on the proxy port, in origin form, to which an agent posts an [`Isolated`] as JSON.
 pub const ISOLATED_PATH: &str = "/v1/isolated";
 
-/// An agent's statement that its pod is isolated, sent once, before any code of a user runs in the pod.
+/// An agent's statement that its pod is isolated. It is made before any code of a user runs in the pod, and sent until the
+/// gateway has taken it, which may be later: the first that a gateway takes counts, and code in the pod can send one too.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Isolated {
