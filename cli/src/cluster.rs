@@ -5,6 +5,8 @@ mod connect;
 mod delete;
 mod explain;
 mod observe;
+#[cfg(test)]
+mod told;
 
 use std::time::Duration;
 
@@ -54,15 +56,19 @@ impl Cluster {
             PostParams { field_manager: Some(CLI_FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let access = Access::new("create", &self.namespace).of(&workspace.name_any());
         match self.answer(access, self.workspaces().create(&params, workspace)).await {
-            // The request may have been heard though its answer was not: no other workspace has this session's key.
-            Err(error) if error.kind == Kind::Unreachable => {
-                match self.workspaces().get(&workspace.name_any()).await {
-                    Ok(stored) if stored.spec.ssh_public_keys == workspace.spec.ssh_public_keys => Ok(stored),
-                    _ => Err(error),
-                }
+            // The request may have been heard though its answer was not. The client repeats it after some answers, and then
+            // it is the workspace itself that has taken the name.
+            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::NameTaken) => {
+                self.stored(workspace).await.ok_or(error)
             }
             answer => answer,
         }
+    }
+
+    /// This workspace, if the cluster has it: no other has this session's key.
+    async fn stored(&self, workspace: &Workspace) -> Option<Workspace> {
+        let stored = self.bounded(self.workspaces().get(&workspace.name_any())).await.ok()?.ok()?;
+        (stored.spec.ssh_public_keys == workspace.spec.ssh_public_keys).then_some(stored)
     }
 
     /// Reads a workspace; none if there is no such one.
@@ -116,5 +122,49 @@ impl Cluster {
     /// Says why a request failed.
     pub fn explain(&self, access: &Access, error: kube::Error) -> Error {
         explain::explain(error, access, &self.server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn workspace(key: &str) -> Value {
+        json!({"apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "fix", "uid": "u-1"},
+            "spec": {"sshPublicKeys": [key]}})
+    }
+
+    fn refusal(code: u16, reason: &str) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": reason})
+    }
+
+    /// What becomes of a creation with the key `ours` if the cluster answers it with `code` and then has `stored`.
+    async fn created(code: u16, reason: &str, stored: Option<Value>) -> Result<Workspace, Kind> {
+        let refusal = refusal(code, reason);
+        let cluster = Cluster::told(move |request| match request.split_once(' ') {
+            Some(("POST", _)) => Some((code, refusal.clone())),
+            _ => stored.clone().map(|stored| (200, stored)),
+        });
+        let wanted: Workspace = serde_json::from_value(workspace("ours")).unwrap();
+        cluster.create(&wanted).await.map_err(|error| error.kind)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_workspace_that_was_made_though_the_answer_says_otherwise_is_ours() {
+        for (code, reason) in [(409, "AlreadyExists"), (429, ""), (500, ""), (502, ""), (504, "Timeout")] {
+            let ours = created(code, reason, Some(workspace("ours"))).await;
+            assert_eq!(ours.unwrap().metadata.uid.as_deref(), Some("u-1"), "{code}");
+        }
+        let taken = created(409, "AlreadyExists", Some(workspace("theirs"))).await;
+        assert_eq!(taken.unwrap_err(), Kind::NameTaken);
+        let forbidden = created(403, "Forbidden", Some(workspace("ours"))).await;
+        assert_eq!(forbidden.unwrap_err(), Kind::User, "this is an answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whether_it_was_made_is_not_waited_for_for_ever() {
+        assert_eq!(created(504, "Timeout", None).await.unwrap_err(), Kind::Unreachable);
     }
 }

@@ -11,7 +11,7 @@ pub enum Kind {
     User,
     /// There is a workspace of that name already.
     NameTaken,
-    /// The cluster did not answer, so that it is open what became of a request.
+    /// The cluster gave no answer, or one that leaves it open what became of a request.
     Unreachable,
     /// The connection to a workspace broke, though the workspace may live on.
     Lost,
