@@ -115,7 +115,7 @@ impl Connection {
     /// Starts a subsystem (RFC 4254 §6.5).
     pub async fn subsystem(&self, name: &str) -> Result<Channel<Msg>, Error> {
         let channel = self.session().await?;
-        channel.request_subsystem(false, name).await.map_err(|error| Error::lost(&chain(&error)))?;
+        channel.request_subsystem(true, name).await.map_err(|error| Error::lost(&chain(&error)))?;
         Ok(channel)
     }
 

@@ -5,12 +5,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use russh::server::{self, Auth, ChannelOpenHandle, Session};
+use russh::{
+    ChannelId,
+    server::{self, Auth, ChannelOpenHandle, Session},
+};
 use tokio::io::DuplexStream;
 use ws_ssh::{certificate::issue, server_config};
 
 use super::*;
-use crate::error::Kind;
+use crate::{error::Kind, subsystem};
 
 /// What the server's attempts to open channels ended with.
 type Attempts = Arc<Mutex<Vec<(&'static str, bool)>>>;
@@ -61,10 +64,46 @@ fn status(identity: &Identity, host_key: &PublicKey) -> Ssh {
     Ssh { host_key: host_key.to_openssh().unwrap(), certificates: vec![certificate.to_openssh().unwrap()] }
 }
 
-/// A server with this host key at the other end of the stream.
+/// An agent that knows no subsystem.
+struct Ignorant;
+
+impl server::Handler for Ignorant {
+    type Error = russh::Error;
+
+    async fn auth_openssh_certificate(&mut self, _: &str, _: &Certificate) -> Result<Auth, Self::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<server::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+}
+
+/// A hostile server with this host key at the other end of the stream.
 fn serve(host_key: PrivateKey, attempts: &Attempts) -> DuplexStream {
+    serve_with(host_key, Hostile { attempts: Arc::clone(attempts) })
+}
+
+fn serve_with<H>(host_key: PrivateKey, handler: H) -> DuplexStream
+where
+    H: server::Handler<Error = russh::Error> + Send + 'static,
+{
     let (near, far) = tokio::io::duplex(1 << 16);
-    let handler = Hostile { attempts: Arc::clone(attempts) };
     tokio::spawn(
         async move { server::run_stream(Arc::new(server_config(host_key)), far, handler).await?.await },
     );
@@ -101,6 +140,18 @@ async fn nothing_that_the_server_opens_is_accepted() {
     while channel.wait().await.is_some() {}
     let refused = [("forwarded", false), ("agent", false), ("session", false), ("x11", false)];
     assert_eq!(*attempts.lock().unwrap(), refused);
+}
+
+#[tokio::test]
+async fn a_subsystem_that_is_refused_is_not_waited_for() {
+    let identity = Identity::generate().unwrap();
+    let host_key = key();
+    let terms = Terms::read(&status(&identity, host_key.public_key()), &identity).unwrap();
+    let stream = Box::new(serve_with(host_key, Ignorant));
+    let connection = Connection::open(stream, &identity, &terms).await.ok().unwrap();
+    let (mut reader, _writer) = connection.subsystem("unknown").await.unwrap().split();
+    let answer = timeout(Duration::from_secs(10), subsystem::answer(&mut reader, 1)).await;
+    assert!(answer.unwrap().unwrap().complaint().is_some());
 }
 
 #[tokio::test(start_paused = true)]
