@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ws_ssh::{Feed, Inbox, inbox::Store};
 
-use crate::session::{program::Control, terminal::Wanted};
+use crate::session::{outlet::Outlet, program::Control, terminal::Wanted};
 
 /// Variables that a session may set, and the bytes of each with its name.
 const MAX_VARIABLES: (usize, usize) = (64, 4_096);
@@ -29,6 +29,7 @@ pub struct Running {
     /// `None` when the client has sent all.
     pub feed: Option<Feed>,
     pub control: Option<Control>,
+    pub outlet: Outlet,
     task: JoinHandle<()>,
     _close: DropGuard,
 }
@@ -53,8 +54,14 @@ impl Waiting {
 
 impl Running {
     /// A channel that `task` works for until `close` is cancelled.
-    pub fn new(feed: Feed, control: Option<Control>, task: JoinHandle<()>, close: CancellationToken) -> Self {
-        Self { feed: Some(feed), control, task, _close: close.drop_guard() }
+    pub fn new(feed: Feed, outlet: Outlet, task: JoinHandle<()>, close: CancellationToken) -> Self {
+        Self { feed: Some(feed), control: None, outlet, task, _close: close.drop_guard() }
+    }
+
+    /// The same, with a program that the client can control.
+    #[must_use]
+    pub fn controlled_by(self, control: Option<Control>) -> Self {
+        Self { control, ..self }
     }
 }
 

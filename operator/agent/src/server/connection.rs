@@ -32,8 +32,6 @@ use crate::{
 const MAX_CHANNELS: usize = 256;
 /// Longest name of a kind of terminal.
 const MAX_TERM: usize = 128;
-/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 §5.2).
-const STDERR: u32 = 1;
 /// Exit status for a command that could not be started, as a shell gives it.
 const NOT_FOUND: u32 = 127;
 
@@ -96,14 +94,16 @@ impl Connection {
         let (control, task) = match Program::start(&self.shared.reaper, command, terminal.as_ref()) {
             Ok(program) => {
                 let control = program.control();
-                (Some(control), self.shared.tasks.spawn(program.run(inbox, outlet, close.clone())))
+                (Some(control), self.shared.tasks.spawn(program.run(inbox, outlet.clone(), close.clone())))
             }
             Err(error) => {
                 let reason = format!("cannot start the shell: {error}");
+                let outlet = outlet.clone();
                 (None, self.shared.tasks.spawn(async move { outlet.fail(NOT_FOUND, &reason).await }))
             }
         };
-        self.channels.insert(id, Channel::Running(Running::new(feed, control, task, close)));
+        let running = Running::new(feed, outlet, task, close).controlled_by(control);
+        self.channels.insert(id, Channel::Running(running));
         Ok(())
     }
 
@@ -112,17 +112,24 @@ impl Connection {
         session.channel_success(id)?;
         let outlet = Outlet::new(waiting.writer, session.handle(), self.gate.clone());
         let close = CancellationToken::new();
-        let task = self.shared.tasks.spawn(transfer.run(waiting.inbox, outlet, close.clone()));
-        self.channels.insert(id, Channel::Running(Running::new(waiting.feed, None, task, close)));
+        let task = self.shared.tasks.spawn(transfer.run(waiting.inbox, outlet.clone(), close.clone()));
+        self.channels.insert(id, Channel::Running(Running::new(waiting.feed, outlet, task, close)));
         Ok(())
     }
 
-    /// Gives up a channel whose program does not read.
-    fn overflow(&mut self, id: ChannelId, error: &FeedError, session: &mut Session) -> Result<(), Error> {
+    /// Gives up a channel whose program does not read. russh would keep what the client's window does not take, and until then
+    /// send nothing on any channel; so the reason goes out as all data does, by a task that waits for the window.
+    fn overflow(&mut self, id: ChannelId, error: &FeedError, session: &Session) {
         tracing::warn!(%error, "a channel is closed");
-        self.channels.remove(&id);
-        session.extended_data(id, STDERR, format!("ws: {error}\r\n"))?;
-        session.close(id)
+        let outlet = match self.channels.remove(&id) {
+            Some(Channel::Running(running)) => running.outlet.clone(),
+            Some(Channel::Waiting(waiting)) => {
+                Outlet::new(waiting.writer, session.handle(), self.gate.clone())
+            }
+            None => return,
+        };
+        let reason = error.to_string();
+        self.shared.tasks.spawn(async move { outlet.give_up(&reason).await });
     }
 }
 
@@ -203,9 +210,9 @@ impl Handler for Connection {
         let (feed, inbox) = ws_ssh::inbox(self.shared.store.clone());
         let outlet = Outlet::new(forward::write_half(channel), session.handle(), self.gate.clone());
         let close = CancellationToken::new();
-        let ends = forward::Ends { reply, inbox, outlet };
+        let ends = forward::Ends { reply, inbox, outlet: outlet.clone() };
         let task = self.shared.tasks.spawn(forward::run(addresses, ends, close.clone()));
-        self.channels.insert(id, Channel::Running(Running::new(feed, None, task, close)));
+        self.channels.insert(id, Channel::Running(Running::new(feed, outlet, task, close)));
         Ok(())
     }
 
@@ -311,10 +318,10 @@ impl Handler for Connection {
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
         let pushed = self.channels.get(&id).and_then(Channel::feed).map_or(Ok(()), |feed| feed.push(data));
-        match pushed {
-            Ok(()) => Ok(()),
-            Err(error) => self.overflow(id, &error, session),
+        if let Err(error) = pushed {
+            self.overflow(id, &error, session);
         }
+        Ok(())
     }
 
     async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {

@@ -1,13 +1,16 @@
 //! What a channel sends: in order, within the peer's window, and no faster than the connection takes it.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use russh::{
     ChannelWriteHalf,
     server::{Handle, Msg},
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
 use ws_ssh::Gate;
 
 use super::signals;
@@ -19,6 +22,8 @@ const CHUNK: usize = 256 << 10;
 const LOW: usize = 64 << 10;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 §5.2).
 const STDERR: u32 = 1;
+/// How long a user who reads nothing is waited for to be told why the channel ends.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// The sending half of a channel.
 #[derive(Clone)]
@@ -96,9 +101,18 @@ impl Outlet {
 
     /// Ends the channel with a reason that its user can read.
     pub async fn fail(&self, code: u32, reason: &str) {
-        let message = Bytes::from(format!("ws: {reason}\r\n"));
-        if self.send(Stream::Error, message).await.is_ok() {
+        if self.tell(reason).await.is_ok() {
             self.finish(Exit::Code(code)).await;
         }
+    }
+
+    /// Ends the channel of a program that goes on, with a reason if its user still reads.
+    pub async fn give_up(&self, reason: &str) {
+        timeout(LAST_WORD, self.tell(reason)).await.ok();
+        self.close().await;
+    }
+
+    async fn tell(&self, reason: &str) -> Result<(), Closed> {
+        self.send(Stream::Error, Bytes::from(format!("ws: {reason}\r\n"))).await
     }
 }

@@ -69,13 +69,15 @@ impl Workspace {
         let home = files.path().join("home");
         let environment = Environment::new(&home, [], "10.96.0.7:3128".parse().unwrap());
         fs::create_dir_all(environment.project()).unwrap();
+        let spool = files.path().join("spool");
+        fs::create_dir(&spool).unwrap();
         let reaper = Arc::new(Reaper::default());
         tokio::spawn(reaper.run().unwrap());
         let options = Options {
             host_key: key(HOST),
             authority: Authority::new(key(CA).public_key().clone(), POD),
             environment,
-            spool: files.path().to_owned(),
+            spool,
             port: address.port(),
         };
         let server = Server::new(options, reaper);

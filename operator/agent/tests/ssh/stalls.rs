@@ -2,13 +2,16 @@
 
 use std::{
     net::Ipv4Addr,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use russh::client::Handle;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpSocket, TcpStream},
+    process::{Child, Command},
     time::timeout,
 };
 
@@ -114,22 +117,64 @@ async fn a_channel_whose_input_is_not_read_stops_no_other() {
     assert_eq!(text(&counted).trim(), (64 * MIB).to_string());
 }
 
+/// One connection of stock `ssh` for several commands.
+struct Shared<'a> {
+    workspace: &'a Workspace,
+    control: PathBuf,
+    _master: Child,
+}
+
+impl<'a> Shared<'a> {
+    async fn open(workspace: &'a Workspace) -> Self {
+        let control = workspace.path("control");
+        let mut master = workspace.ssh();
+        master.args(["-o", "ControlMaster=yes", "-N", "-S"]).arg(&control).arg("127.0.0.1");
+        let _master = master.spawn().unwrap();
+        super::fixture::eventually("the master listens", || control.exists()).await;
+        Self { workspace, control, _master }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut ssh = self.workspace.ssh();
+        ssh.arg("-S").arg(&self.control).args(["127.0.0.1", line]);
+        ssh
+    }
+
+    /// Fails unless a command is answered at once.
+    async fn answers(&self) {
+        let began = Instant::now();
+        let output = timeout(LONG, self.command("echo hi").output()).await.unwrap().unwrap();
+        assert_eq!(text(&output.stdout), "hi\n");
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_one_channel_is_served_on_the_others() {
     let workspace = Workspace::start().await;
-    let control = workspace.path("control");
-    let mut master = workspace.ssh();
-    master.args(["-o", "ControlMaster=yes", "-N", "-S"]).arg(&control).arg("127.0.0.1");
-    let _master = master.spawn().unwrap();
-    super::fixture::eventually("the master listens", || control.exists()).await;
+    let shared = Shared::open(&workspace).await;
     // Nobody reads this pipe: the window of its channel stays used up.
-    let mut stalled = workspace.ssh();
-    let _stalled = stalled.arg("-S").arg(&control).args(["127.0.0.1", "yes"]).spawn().unwrap();
+    let _stalled = shared.command("yes").spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let began = Instant::now();
-    let mut other = workspace.ssh();
-    let output = other.arg("-S").arg(&control).args(["127.0.0.1", "echo hi"]).output();
-    let output = timeout(LONG, output).await.unwrap().unwrap();
-    assert_eq!(text(&output.stdout), "hi\n");
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    shared.answers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_given_up_stops_no_other_even_if_its_client_does_not_read() {
+    let workspace = Workspace::start().await;
+    let shared = Shared::open(&workspace).await;
+    // Without a folder, what a program does not read can be kept in memory only.
+    std::fs::remove_dir(workspace.path("spool")).unwrap();
+    let overfill = async |line: &str| {
+        let mut ssh = shared.command(line).stdin(Stdio::piped()).spawn().unwrap();
+        timeout(LONG, ssh.stdin.take().unwrap().write_all(&vec![0; 64 * MIB])).await.unwrap().ok();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ssh
+    };
+    let stalled = overfill("yes").await;
+    shared.answers().await;
+    timeout(LONG, stalled.wait_with_output()).await.unwrap().unwrap();
+    let read = overfill("sleep 100").await;
+    let told = timeout(LONG, read.wait_with_output()).await.unwrap().unwrap();
+    assert!(text(&told.stderr).contains("ws: keeping input"), "{}", text(&told.stderr));
 }
