@@ -25,7 +25,11 @@ use crate::{
     sources::Sources,
 };
 
-const LIMITS: drain::Limits = drain::Limits { connections: 16_384, deadline: Duration::from_secs(5) };
+const LIMITS: drain::Limits = drain::Limits { connections: 3_072, deadline: Duration::from_secs(5) };
+/// What the chart lets the gateway have, in bytes.
+const MEMORY: usize = 256 << 20;
+// 156 MiB for connections; the rest is for the index, the records and what the allocator keeps.
+const _: () = assert!(LIMITS.connections * connection::MEMORY <= MEMORY * 5 / 8);
 /// How long the watch may take to bring the address of a pod that has begun to talk.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(1);
 

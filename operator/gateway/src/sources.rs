@@ -9,7 +9,7 @@ use std::{
 use crate::session::lock;
 
 /// Connections that one address may have open at once.
-pub const MAX_CONNECTIONS: usize = 256;
+pub const MAX_CONNECTIONS: usize = 64;
 
 /// Counts connections. Clones count the same ones.
 #[derive(Clone, Debug, Default)]

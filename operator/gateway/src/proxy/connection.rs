@@ -15,7 +15,9 @@ use tracing::debug;
 use super::Proxy;
 use crate::sources::Sources;
 
-const MAX_HEAD: usize = 16 * 1_024;
+const MAX_HEAD: usize = 16 << 10;
+/// Bytes that a connection takes whose head is as long as it may be, as read and as parsed. Measured.
+pub const MEMORY: usize = 52 << 10;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long, and for how many bytes, a client is listened to that still sends while it has its answer already.
 const LINGER: (Duration, u64) = (Duration::from_secs(2), 1 << 20);

@@ -274,6 +274,13 @@ async fn one_address_cannot_have_all_connections() {
     assert_eq!(gateway.curl(&["http://telemetry.example/"]).await.0, DENIED);
 }
 
+#[test]
+fn the_chart_gives_the_memory_that_the_limits_are_made_for() {
+    let (_, gateway) = include_str!("../../../../charts/ws/values.yaml").split_once("\ngateway:").unwrap();
+    let limit = gateway.lines().find_map(|line| line.trim().strip_prefix("limits: {memory: ")).unwrap();
+    assert_eq!(limit, format!("{}Mi}}", MEMORY >> 20));
+}
+
 #[tokio::test]
 async fn a_stranger_is_told_so_and_recorded() {
     let gateway = gateway().await;
