@@ -1,4 +1,5 @@
-//! Writes what was decided about a workspace into its status: at most once a second each, and only what changed.
+//! Writes what was decided about a workspace into its status: at once, then at most once a second each and more and more
+//! seldom while it goes on, and only what changed.
 //!
 //! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to
 //! the version of the object that the sums were made from; if another replica (or the operator) wrote in between, the API
@@ -13,13 +14,14 @@ use kube::{
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{error::Elapsed, sleep, timeout},
+    time::{Instant, error::Elapsed, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info_span, warn};
 use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
 
 mod account;
+mod pace;
 
 pub use account::{Account, Isolation};
 
@@ -30,9 +32,8 @@ use crate::{
     sessions::{Identity, Sessions},
 };
 
-/// Time between two writes of one workspace.
+/// Bounds of the time between two writes of one workspace; it doubles with each.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Longest time between two attempts while the API server refuses.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,9 +82,16 @@ impl Reports {
         self.note(session, |account| account.deny(host, Timestamp::now()));
     }
 
-    /// Records that the session's pod is isolated. Only the first call for a pod has an effect.
+    /// Records that the session's pod is isolated. Only the first call for a pod has an effect. Whoever waits for the workspace
+    /// waits for this, so it is written at once.
     pub fn isolated(&self, session: &Arc<Session>, attempts: u32) {
-        self.note(session, |account| account.isolate(Isolation { at: Timestamp::now(), attempts }));
+        let mut is_first = false;
+        self.note(session, |account| {
+            is_first = account.isolate(Isolation { at: Timestamp::now(), attempts });
+        });
+        if is_first {
+            session.hurry();
+        }
     }
 
     /// Writes what is pending and returns when that is done, after `deadline` at the latest.
@@ -109,10 +117,16 @@ impl Reports {
     }
 
     async fn write_until_done(self, session: Arc<Session>) {
-        let mut pause = INTERVAL;
         loop {
+            let wait = session.account().pace.wait(Instant::now());
+            tokio::select! {
+                biased;
+                () = session.hurried() => (),
+                () = sleep(wait) => (),
+                () = self.closing.cancelled() => (),
+            }
             match self.write(&session).await {
-                Ok(()) => pause = INTERVAL,
+                Ok(()) => (),
                 // It keeps its writer, so that no other one starts for it.
                 Err(gone @ WriteError::Gone) => return debug!("{gone}"),
                 Err(error) => {
@@ -120,11 +134,11 @@ impl Reports {
                     if self.closing.is_cancelled() || !self.sessions.borrow().contains(session.identity()) {
                         return;
                     }
-                    pause = (pause * 2).min(MAX_PAUSE);
                 }
             }
-            self.closing.run_until_cancelled(sleep(pause)).await;
-            if session.account().release_writer() {
+            let mut account = session.account();
+            account.pace.wrote(Instant::now());
+            if account.release_writer() {
                 return;
             }
         }

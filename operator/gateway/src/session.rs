@@ -4,18 +4,21 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::{audit::Burst, report::Account, sessions::Identity};
 
 #[derive(Debug)]
 pub struct Session {
     identity: Identity,
     account: Mutex<Account>,
+    hurry: Notify,
     burst: Mutex<Burst>,
 }
 
 impl Session {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, account: Mutex::default(), burst: Mutex::default() }
+        Self { identity, account: Mutex::default(), hurry: Notify::new(), burst: Mutex::default() }
     }
 
     pub fn identity(&self) -> &Identity {
@@ -25,6 +28,16 @@ impl Session {
     /// What is to be written into the Workspace's status.
     pub fn account(&self) -> MutexGuard<'_, Account> {
         lock(&self.account)
+    }
+
+    /// Has what is pending written before its time.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Resolves once for each [`Session::hurry`], also for one that came before.
+    pub async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// What may be written into the audit log.

@@ -7,6 +7,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 use ws_api::workspace::{DeniedHost, EgressStatus, Timings, Workspace, WorkspaceStatus, condition};
 
+use super::pace::Pace;
 use crate::{request::MAX_NAME, sessions::Identity};
 
 /// Hosts in [`EgressStatus::last_denied`].
@@ -19,6 +20,8 @@ pub struct Account {
     pub pending: Pending,
     /// The object as it was last seen, so that a write needs no read unless somebody else wrote.
     pub seen: Option<Seen>,
+    /// When what is pending is written.
+    pub pace: Pace,
     /// The agent's statement was taken; another has no effect.
     is_isolated: bool,
     /// Somebody writes what is pending, and looks again before he stops.
@@ -66,11 +69,13 @@ impl Account {
         }
     }
 
-    /// Takes the agent's statement, once.
-    pub fn isolate(&mut self, isolation: Isolation) {
-        if !std::mem::replace(&mut self.is_isolated, true) {
+    /// Takes the agent's statement, once; whether it is the first.
+    pub fn isolate(&mut self, isolation: Isolation) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_isolated, true);
+        if is_first {
             self.pending.isolated = Some(isolation);
         }
+        is_first
     }
 
     /// Whether the caller must now write what is pending: there is something and nobody does.

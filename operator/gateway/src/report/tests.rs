@@ -144,6 +144,26 @@ async fn counts_never_remove_the_proof_and_the_proof_never_the_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proof_does_not_wait_for_its_turn_but_only_the_first() {
+    let mut server = server();
+    server.reports.denied(&server.session, "telemetry.example");
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (patch, answer) = server.patch().await;
+    send(answer, 200, &workspace("2", &patch["status"]));
+    let start = Instant::now();
+    for (attempts, after) in [(120, 0), (1, 2)] {
+        server.reports.denied(&server.session, "telemetry.example");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        server.reports.isolated(&server.session, attempts);
+        let (patch, answer) = server.patch().await;
+        assert_eq!(start.elapsed().as_secs(), after);
+        assert_eq!(patch["status"]["conditions"][0]["type"], "EgressEnforced");
+        send(answer, 200, &workspace("3", &patch["status"]));
+    }
+    server.reports.close(INTERVAL).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_statement_that_is_recorded_already_is_not_written_again() {
     let mut server = server();
     server.reports.isolated(&server.session, 120);
@@ -162,7 +182,7 @@ async fn an_api_server_that_fails_is_asked_again_until_it_works() {
     send(server.get().await, 200, &workspace("1", &json!({})));
     let (_, answer) = server.patch().await;
     refuse(answer, 403, "Forbidden");
-    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(start.elapsed().as_secs(), 1);
     send(server.get().await, 200, &workspace("1", &json!({})));
     let (patch, answer) = server.patch().await;
     assert_eq!(patch["status"]["conditions"][0]["status"], "True");
