@@ -72,12 +72,11 @@ async fn of_this_project(cluster: &Cluster, state: &State) -> Result<Existing, E
     let mut found = Vec::new();
     for memory in here {
         let Ok(name) = memory.record.name.parse::<WorkspaceName>() else { continue };
-        match cluster.find(&name).await? {
-            Some(workspace) if workspace.uid().as_deref() == Some(&memory.record.uid) => {
-                found.push(Existing { workspace, memory: Some(memory) });
-            }
-            // It ended without this machine: by its idle timer, or by someone else.
-            Some(_) | None => memory.forget(),
+        // What is not there ended without this machine, or is on another cluster behind the same URL: it stays remembered.
+        if let Some(workspace) = cluster.find(&name).await?
+            && workspace.uid().as_deref() == Some(&memory.record.uid)
+        {
+            found.push(Existing { workspace, memory: Some(memory) });
         }
     }
     match found.len() {
