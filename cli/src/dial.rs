@@ -24,6 +24,8 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_mins(15);
 /// How long the operator may take to say anything at all.
 const OPERATOR_LIMIT: Duration = Duration::from_secs(30);
+/// How long the API server may take to open a way to the pod.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long nothing is said: most workspaces are there by then.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -78,17 +80,21 @@ async fn ended(mut sight: watch::Receiver<Sight>, ui: Option<&Ui>) -> Error {
     }
 }
 
-/// Why nobody will answer any more.
-pub fn hopeless(sight: &Sight) -> Option<Error> {
+/// Why there is nothing to wait for.
+fn hopeless(sight: &Sight) -> Option<Error> {
+    over(sight).or_else(|| sight.blind.clone())
+}
+
+/// Why nobody will answer any more: the workspace is over, and the cluster said so.
+pub fn over(sight: &Sight) -> Option<Error> {
     let name = sight.workspace.metadata.name.as_deref().unwrap_or_default();
-    if let Some(error) = failure(&sight.workspace) {
-        return Some(error);
-    }
-    if sight.gone || sight.workspace.metadata.deletion_timestamp.is_some() {
-        let error = Error::user(format!("workspace `{name}` was ended by someone or something else"));
-        return Some(error.hinted("it may have expired; `kubectl get events` may say more"));
-    }
-    sight.blind.clone()
+    let ended = sight.gone || sight.workspace.metadata.deletion_timestamp.is_some();
+    failure(&sight.workspace).or_else(|| {
+        ended.then(|| {
+            Error::user(format!("workspace `{name}` was ended by someone or something else"))
+                .hinted("it may have expired; `kubectl get events` may say more")
+        })
+    })
 }
 
 /// Waits until the status says where and who the agent is.
@@ -163,12 +169,13 @@ impl<'a> Caller<'a> {
     }
 
     async fn once(&mut self) -> Result<Connection, ConnectError> {
-        let stream = match carrier::open(&self.pod, self.method).await {
-            Ok(stream) => stream,
-            Err(kube::Error::Api(status)) if status.code == 403 => {
+        let stream = match timeout(OPEN_LIMIT, carrier::open(&self.pod, self.method)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 return Err(self.refused(kube::Error::Api(status)));
             }
-            Err(error) => return Err(ConnectError::Silent(chain(&error))),
+            Ok(Err(error)) => return Err(ConnectError::Silent(chain(&error))),
+            Err(_) => return Err(ConnectError::Silent("no way to it was opened in time".to_owned())),
         };
         Connection::open(stream, self.identity, &self.terms).await
     }

@@ -1,10 +1,17 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second for an end at once.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
-use tokio::signal::unix::{self, SignalKind};
+use tokio::{
+    signal::unix::{self, SignalKind},
+    time::{Instant, timeout_at},
+};
 
 use crate::error::Error;
+
+/// How long after the first of them signals still belong to it: a terminal that closes sends two SIGHUP, and those who
+/// supervise processes often send two different signals at once.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// A signal that asks the command to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,11 +68,47 @@ impl Interrupts {
         }
     }
 
+    /// Waits for the signal of somebody who insists: once a signal has asked for the end, the next that is not part of the
+    /// same wish.
+    pub async fn insisted(&mut self) -> Signal {
+        insisted(async || self.next().await).await
+    }
+
     /// Does `work` until it is done or a signal comes. For work that leaves nothing behind when it is dropped.
     pub async fn unless<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::select! {
             result = work => result,
             signal = self.next() => Err(Error::interrupted(signal)),
         }
+    }
+}
+
+async fn insisted(mut next: impl AsyncFnMut() -> Signal) -> Signal {
+    let end = Instant::now() + ONE_WISH;
+    while timeout_at(end, next()).await.is_ok() {}
+    next().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::mpsc, time::sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn signals_that_come_together_are_one_wish() {
+        use Signal::{Hangup, Interrupt, Terminate};
+
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let begin = Instant::now();
+        tokio::spawn(async move {
+            for (millis, signal) in [(0, Hangup), (1, Hangup), (900, Terminate), (7_500, Interrupt)] {
+                sleep(Duration::from_millis(millis).saturating_sub(begin.elapsed())).await;
+                sender.send(signal).unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        let signal = insisted(async || receiver.recv().await.unwrap()).await;
+        assert_eq!((signal, begin.elapsed().as_secs()), (Interrupt, 7));
     }
 }

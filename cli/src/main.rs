@@ -5,6 +5,7 @@
 //!                     upload     pack the project meanwhile
 //!                     dial       carrier (port-forward, exec) ─▶ ssh
 //!                     session    a shell or a command on it
+//!                     expiry     keep what changed before its time is over
 //!                     ending     keep what changed, destroy, see to it
 //! ```
 //!
@@ -18,6 +19,7 @@ mod commands;
 mod dial;
 mod ending;
 mod error;
+mod expiry;
 mod interrupt;
 mod names;
 mod owned;

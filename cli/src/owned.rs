@@ -1,9 +1,13 @@
 //! A workspace that this process made and has to end: from its creation to the proof that nothing of it is left.
 //!
-//! Whatever interrupts the command, [`Owned::end`] is still called, so each step records here what it achieved before
-//! the next begins.
+//! Whatever interrupts the command, the workspace is still ended, so each step records here what it achieved before the
+//! next begins.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
@@ -19,10 +23,13 @@ use ws_tree::TreePath;
 
 use crate::{
     cluster::{Cluster, Observed, Sight},
-    dial::{dial, hopeless},
+    dial::{dial, over},
     ending::{Farewell, Saved, destroy, save},
     error::{Error, Kind},
+    expiry::keep_in_time,
+    interrupt::Interrupts,
     names,
+    session::{Program, Session},
     ssh::{Connection, Identity},
     state::{Memory, Record, State},
     ui::Ui,
@@ -33,6 +40,8 @@ use crate::{
 const ATTEMPTS: usize = 4;
 /// How long the answer to a creation may still take when the command ends.
 const LATE_ANSWER: Duration = Duration::from_secs(10);
+/// How long the deletion may take to be heard when nobody wants to wait any more.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
 /// How long a connection that broke may take to be made again, for the changes.
 const REDIAL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -42,7 +51,7 @@ pub struct Wish {
     /// None: generated from the project's folder.
     pub name: Option<WorkspaceName>,
     pub project: PathBuf,
-    /// What is sent though it looks like a secret.
+    /// What is sent though it looks like a secret or is ignored.
     pub include: BTreeSet<TreePath>,
     /// Without keys.
     pub spec: WorkspaceSpec,
@@ -58,6 +67,8 @@ pub struct Owned<'a> {
     observed: Option<Observed>,
     memory: Option<Memory>,
     connection: Option<Connection>,
+    /// What was saved before the workspace expired.
+    kept: Saved,
 }
 
 /// Runs on its own, so that an interrupt does not leave it open whether there is a workspace.
@@ -83,6 +94,7 @@ impl<'a> Owned<'a> {
             observed: None,
             memory: None,
             connection: None,
+            kept: Saved::default(),
         })
     }
 
@@ -127,9 +139,24 @@ impl<'a> Owned<'a> {
         Ok(uploaded)
     }
 
-    /// The connection, once the workspace is filled.
-    pub fn connection(&self) -> Result<&Connection, Error> {
-        self.connection.as_ref().ok_or_else(before_creation)
+    /// Runs a program in the filled workspace; returns its exit code.
+    pub async fn run(
+        &mut self,
+        program: &Program,
+        interrupts: &mut Interrupts,
+        ui: &Ui,
+    ) -> Result<u8, Error> {
+        let (Some(connection), Some(memory), Some(observed)) =
+            (&self.connection, &self.memory, &self.observed)
+        else {
+            return Err(before_creation());
+        };
+        let workspace = observed.latest().workspace;
+        let session = interrupts.unless(Session::start(connection, program)).await?;
+        tokio::select! {
+            result = session.run(interrupts) => result,
+            never = keep_in_time(&workspace, connection, memory, ui, &mut self.kept) => match never {},
+        }
     }
 
     /// The name, once the workspace is created.
@@ -146,8 +173,8 @@ impl<'a> Owned<'a> {
     }
 
     /// Says goodbye and leaves the workspace where it is.
-    pub async fn leave(self) {
-        if let Some(connection) = self.connection {
+    pub async fn leave(&mut self) {
+        if let Some(connection) = self.connection.take() {
             connection.close().await;
         }
     }
@@ -174,9 +201,10 @@ impl<'a> Owned<'a> {
         if memory.baseline().is_none() {
             return Ok(Saved::default());
         }
-        if let Some(over) = hopeless(&observed.latest()) {
-            ui.warn(&format!("nothing could be kept of the workspace's changes: {}", over.message));
-            return Ok(Saved::default());
+        if let Some(over) = over(&observed.latest()) {
+            let what = if self.kept.patch.is_some() { "what changed at last" } else { "what changed" };
+            ui.warn(&format!("{what} could not be kept: {}", over.message));
+            return Ok(self.kept.clone());
         }
         ui.progress("keeping what changed");
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
@@ -188,12 +216,29 @@ impl<'a> Owned<'a> {
         save(self.connection.insert(connection), memory).await
     }
 
-    /// Destroys the workspace and forgets it.
-    pub async fn destroy(self, workspace: &Workspace) -> Result<Farewell, Error> {
-        if let Some(connection) = self.connection {
-            connection.close().await;
+    /// The project's folder.
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+
+    /// Has the workspace deleted and waits for nothing else. Returns what became of it, in words.
+    pub async fn abandon(mut self) -> String {
+        let workspace = match self.settle().await {
+            Ok(Some(workspace)) => workspace,
+            Ok(None) => return "there is no workspace".to_owned(),
+            Err(_) => return "`ws ls` shows whether there is a workspace".to_owned(),
+        };
+        let name = workspace.name_any();
+        match timeout(LAST_REQUEST, self.cluster.delete(&workspace)).await {
+            Ok(Ok(_)) => format!("workspace `{name}` is being deleted; what was not kept by then is lost"),
+            Ok(Err(_)) | Err(_) => format!("workspace `{name}` is left behind; `ws down {name}` ends it"),
         }
-        let farewell = destroy(self.cluster, workspace, self.observed).await?;
+    }
+
+    /// Destroys the workspace and forgets it.
+    pub async fn destroy(&mut self, workspace: &Workspace) -> Result<Farewell, Error> {
+        self.leave().await;
+        let farewell = destroy(self.cluster, workspace, self.observed.take()).await?;
         if let Some(memory) = &self.memory
             && farewell.gone
         {
@@ -223,4 +268,54 @@ async fn create(cluster: Cluster, wish: Wish, public_key: String) -> Result<Work
 
 fn before_creation() -> Error {
     Error::internal("a workspace was used before it was there")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ui::Verbosity;
+
+    /// What becomes of the changes of a filled workspace whose connection is gone, and whose watch ends so.
+    async fn saved(watch: (u16, Value), kept: &Saved) -> Result<Saved, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Cluster::told(move |request| {
+            if request.contains("watch=true") {
+                return Some(watch.clone());
+            }
+            Some((201, workspace()))
+        });
+        let state = State::in_folder(folder.path());
+        let wish = Wish {
+            name: Some("fix".parse().unwrap()),
+            project: folder.path().to_owned(),
+            include: BTreeSet::new(),
+            spec: serde_json::from_value(json!({"sshPublicKeys": []})).unwrap(),
+        };
+        let mut owned = Owned::ask(&cluster, &state, wish).unwrap();
+        owned.created().await.unwrap();
+        owned.memory.as_ref().unwrap().keep_baseline(b"manifest").unwrap();
+        owned.observed.as_mut().unwrap().gone().await;
+        owned.kept = kept.clone();
+        owned.save(&Ui::new(Verbosity::Quiet, false)).await
+    }
+
+    fn workspace() -> Value {
+        json!({"apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
+            "metadata": {"name": "fix", "uid": "u-1", "resourceVersion": "7"}, "spec": {"sshPublicKeys": []}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_given_up_only_if_the_cluster_says_that_the_workspace_is_over() {
+        let refused =
+            json!({"kind": "Status", "apiVersion": "v1", "code": 403, "message": "x cannot watch y"});
+        assert!(saved((403, refused), &Saved::default()).await.is_err(), "it may live");
+
+        let deleted = json!({"type": "DELETED", "object": workspace()});
+        for patch in [None, Some(PathBuf::from("changes.patch"))] {
+            let before = Saved { paths: patch.iter().len(), patch, ..Saved::default() };
+            assert_eq!(saved((200, deleted.clone()), &before).await, Ok(before));
+        }
+    }
 }

@@ -47,6 +47,11 @@ pub fn raw() -> io::Result<Raw> {
     Ok(Raw(()))
 }
 
+/// Whether the terminal is raw now, and a line needs its own beginning and return.
+pub fn is_raw() -> bool {
+    lock().is_some()
+}
+
 impl Drop for Raw {
     fn drop(&mut self) {
         restore();

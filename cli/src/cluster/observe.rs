@@ -22,7 +22,7 @@ use crate::error::Error;
 /// The server ends a watch after this many seconds and it is taken up again: some proxies end silent streams at 300.
 const WATCH_SECONDS: u32 = 290;
 /// A watch that has not ended by then has no server any more, as after a laptop has slept.
-const LONGEST_WATCH: Duration = Duration::from_secs(300);
+const LONGEST_WATCH: Duration = Duration::from_mins(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -6,8 +6,10 @@ use ws_api::names::WorkspaceName;
 
 use super::{Context, existing::find};
 use crate::{
-    dial::hopeless,
+    dial::over,
+    ending::Saved,
     error::{Error, Kind},
+    expiry::keep_in_time,
     session::{Program, Session},
     state::State,
 };
@@ -34,13 +36,21 @@ pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
         let (connection, observed) = existing.connect(&cluster, &context.ui).await?;
         context.ui.clear();
         let session = Session::start(&connection, &program).await?;
-        Ok((connection, observed, session))
+        Ok((existing, connection, observed, session))
     };
-    let (connection, observed, session) = context.interrupts.unless(start).await?;
-    let result = session.run(&mut context.interrupts).await;
+    let (existing, connection, observed, session) = context.interrupts.unless(start).await?;
+    let (memory, workspace) = (existing.memory()?, observed.latest().workspace);
+    let mut kept = Saved::default();
+    let result = tokio::select! {
+        result = session.run(&mut context.interrupts) => result,
+        never = keep_in_time(&workspace, &connection, memory, &context.ui, &mut kept) => match never {},
+    };
     connection.close().await;
-    result.map_err(|error| match error.kind {
-        Kind::Lost => hopeless(&observed.latest()).unwrap_or(error),
-        _ => error,
-    })
+    match (result, over(&observed.latest())) {
+        (Err(Error { kind: Kind::Lost, .. }), Some(over)) => {
+            kept.announce(&memory.project, &context.ui);
+            Err(over)
+        }
+        (result, _) => result,
+    }
 }

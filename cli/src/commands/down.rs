@@ -117,20 +117,17 @@ async fn keep(existing: &Existing, cluster: &Cluster, ui: &Ui) -> Result<(Saved,
     let save = async {
         let (connection, observed) = existing.connect(cluster, ui).await?;
         ui.progress(&format!("keeping what changed in {name}"));
-        let saved = save(&connection, existing.memory()?).await?;
+        let memory = existing.memory()?;
+        let saved = save(&connection, memory).await?;
         connection.close().await;
+        saved.announce(&memory.project, ui);
         Ok((saved, Some(observed)))
     };
     let kept: Result<_, Error> = save.await;
-    let (saved, observed) = kept.map_err(|error| {
+    kept.map_err(|error| {
         let error = error.meaning(&format!("workspace `{name}` is kept, because its changes cannot be"));
         error.hinted(format!("give them up with `ws down {name} --discard`"))
-    })?;
-    if let Some(patch) = &saved.patch {
-        let what = units::count(saved.paths as u64, "changed path was", "changed paths were");
-        ui.note(&format!("{what} not pulled, kept in {}", patch.display()));
-    }
-    Ok((saved, observed))
+    })
 }
 
 /// Reports every ending; the first failure is the command's.
@@ -151,7 +148,7 @@ fn conclude(endings: Vec<Result<Farewell, Error>>, ui: &Ui) -> Result<u8, Error>
     let mut failures = failures.into_iter();
     let Some(first) = failures.next() else { return Ok(0) };
     for failure in failures {
-        ui.warn(&failure.message);
+        ui.trouble(&failure);
     }
     Err(first)
 }

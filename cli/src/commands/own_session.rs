@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use super::{Context, view::Summary};
 use crate::{
-    dial::hopeless,
+    dial::over,
     ending::{Farewell, Saved},
     error::{Error, Kind},
+    interrupt::{Interrupts, Signal},
     owned::{Owned, Wish},
-    session::{Program, Session},
+    session::Program,
     state::State,
     ui::Ui,
     units,
@@ -60,7 +61,7 @@ impl Plan {
             (Ok(uploaded), Some(program)) => {
                 remark(&uploaded, &context.ui);
                 context.ui.note(&ready(&owned, &uploaded, begin));
-                work(&owned, &program, context).await
+                owned.run(&program, &mut context.interrupts, &context.ui).await
             }
         };
         let result = result.map_err(|error| cause(&owned, error));
@@ -77,12 +78,7 @@ async fn fill(owned: &mut Owned<'_>, upload: Upload, ui: &Ui) -> Result<Uploaded
     owned.filled(upload, ui).await
 }
 
-async fn work(owned: &Owned<'_>, program: &Program, context: &mut Context) -> Result<u8, Error> {
-    let session = context.interrupts.unless(Session::start(owned.connection()?, program)).await?;
-    session.run(&mut context.interrupts).await
-}
-
-async fn detach(owned: Owned<'_>, uploaded: &Uploaded, begin: Instant, ui: &Ui) -> Result<u8, Error> {
+async fn detach(mut owned: Owned<'_>, uploaded: &Uploaded, begin: Instant, ui: &Ui) -> Result<u8, Error> {
     let sight = owned.sight();
     remark(uploaded, ui);
     ui.note(&ready(&owned, uploaded, begin));
@@ -120,18 +116,18 @@ fn ready(owned: &Owned<'_>, uploaded: &Uploaded, begin: Instant) -> String {
 /// The reason behind an error: a connection breaks when its workspace ends.
 fn cause(owned: &Owned<'_>, error: Error) -> Error {
     match owned.sight() {
-        Some(sight) if error.kind == Kind::Lost => hopeless(&sight).unwrap_or(error),
+        Some(sight) if error.kind == Kind::Lost => over(&sight).unwrap_or(error),
         _ => error,
     }
 }
 
 /// Whether only the connection is gone.
 fn is_lost(owned: &Owned<'_>, result: &Result<u8, Error>) -> bool {
-    let alive = owned.sight().is_some_and(|sight| hopeless(&sight).is_none());
+    let alive = owned.sight().is_some_and(|sight| over(&sight).is_none());
     alive && matches!(result, Err(Error { kind: Kind::Lost, .. }))
 }
 
-async fn leave(owned: Owned<'_>, result: Result<u8, Error>) -> Result<u8, Error> {
+async fn leave(mut owned: Owned<'_>, result: Result<u8, Error>) -> Result<u8, Error> {
     let name = owned.name().unwrap_or_default();
     owned.leave().await;
     result.map_err(|error| {
@@ -141,35 +137,55 @@ async fn leave(owned: Owned<'_>, result: Result<u8, Error>) -> Result<u8, Error>
     })
 }
 
-/// Ends the workspace; a second signal leaves it as it is by then.
-async fn end(owned: Owned<'_>, result: Result<u8, Error>, context: &mut Context) -> Result<u8, Error> {
-    let ui = &context.ui;
-    let name = owned.name();
+/// Ends the workspace. Whoever insists does not wait for what changed or for the end, but the deletion is asked for in any
+/// case.
+async fn end(mut owned: Owned<'_>, result: Result<u8, Error>, context: &mut Context) -> Result<u8, Error> {
+    let Context { ui, interrupts, .. } = context;
     let farewell = tokio::select! {
-        farewell = finish(owned, &result, ui) => farewell,
-        signal = context.interrupts.next() => {
-            let left = name.map_or_else(|| "`ws ls` shows what is left".to_owned(), |name| {
-                format!("workspace `{name}` may be left: `ws down {name}` ends it")
-            });
-            return Err(Error::interrupted(signal).hinted(left));
+        farewell = finish(&mut owned, &result, ui) => farewell,
+        signal = insisted(&result, interrupts, ui) => {
+            return Err(Error::interrupted(signal).hinted(owned.abandon().await));
         }
     };
-    match (farewell, result) {
-        (Ok(Some(farewell)), result) => {
-            report(&farewell, result.as_ref().ok().copied(), ui);
+    conclude(farewell, result, ui)
+}
+
+/// Waits for a second signal. The first asks for an orderly end, which is under way, so it changes nothing.
+async fn insisted(result: &Result<u8, Error>, interrupts: &mut Interrupts, ui: &Ui) -> Signal {
+    if !is_interrupted(result) {
+        interrupts.next().await;
+        ui.warn("the workspace is ending; once more gives up what is not kept by then");
+    }
+    interrupts.insisted().await
+}
+
+fn is_interrupted(result: &Result<u8, Error>) -> bool {
+    matches!(result, Err(Error { kind: Kind::Interrupted(_), .. }))
+}
+
+/// How the command ends. A program's own failure stays what it is; its success does not stand if the end failed.
+fn conclude(
+    farewell: Result<Option<Farewell>, Error>,
+    result: Result<u8, Error>,
+    ui: &Ui,
+) -> Result<u8, Error> {
+    match farewell {
+        Ok(farewell) => {
+            if let Some(farewell) = farewell {
+                report(&farewell, result.as_ref().ok().copied(), ui);
+            }
             result
         }
-        (Ok(None), result) => result,
-        (Err(error), Ok(_)) => Err(error),
-        (Err(trouble), Err(error)) => {
-            ui.warn(&trouble.message);
-            Err(error)
+        Err(trouble) if matches!(result, Ok(0)) => Err(trouble),
+        Err(trouble) => {
+            ui.trouble(&trouble);
+            result
         }
     }
 }
 
 async fn finish(
-    mut owned: Owned<'_>,
+    owned: &mut Owned<'_>,
     result: &Result<u8, Error>,
     ui: &Ui,
 ) -> Result<Option<Farewell>, Error> {
@@ -178,7 +194,7 @@ async fn finish(
     let saved = match owned.save(ui).await {
         Ok(saved) => saved,
         // Whoever ends a command by a signal wants its workspace gone; whoever does not keeps what they made.
-        Err(error) if matches!(result, Err(Error { kind: Kind::Interrupted(_), .. })) => {
+        Err(error) if is_interrupted(result) => {
             ui.warn(&format!("the changes in {name} are lost: {}", error.message));
             Saved::default()
         }
@@ -186,17 +202,12 @@ async fn finish(
             owned.leave().await;
             return Err(error
                 .meaning(&format!("workspace `{name}` is kept, because its changes cannot be"))
-                .hinted(format!("try `ws pull {name}`, or give them up with `ws down {name} --discard`")));
+                .hinted(format!(
+                    "`ws attach {name}` enters it, `ws down {name}` tries again, with --discard without the changes"
+                )));
         }
     };
-    if let Some(patch) = &saved.patch {
-        ui.note(&format!(
-            "{} not pulled, kept in {}",
-            units::count(saved.paths as u64, "changed path was", "changed paths were"),
-            patch.display()
-        ));
-        ui.note("`git apply` takes them; read them first");
-    }
+    saved.announce(owned.project(), ui);
     ui.progress(&format!("ending {name}"));
     owned.destroy(&workspace).await.map(|farewell| Some(Farewell { patch: saved.patch, ..farewell }))
 }
@@ -208,5 +219,22 @@ fn report(farewell: &Farewell, exit_code: Option<u8>, ui: &Ui) {
     }
     for line in farewell.lines() {
         ui.note(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::Verbosity;
+
+    #[test]
+    fn a_failed_end_takes_away_a_success_and_nothing_else() {
+        let ui = Ui::new(Verbosity::Quiet, false);
+        let trouble = || Err(Error::lost("it broke"));
+        let interrupted = || Err(Error::interrupted(Signal::Hangup));
+        assert_eq!(conclude(trouble(), Ok(7), &ui), Ok(7));
+        assert_eq!(conclude(trouble(), Ok(0), &ui), Err(Error::lost("it broke")));
+        assert_eq!(conclude(trouble(), interrupted(), &ui), interrupted());
+        assert_eq!(conclude(Ok(None), Ok(7), &ui), Ok(7));
     }
 }

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 /// One answer: to requests that begin with `request`, as in `POST /apis/…`.
 #[derive(Clone)]
 pub(crate) struct Answer {
-    pub(crate) request: &'static str,
-    pub(crate) code: u16,
+    request: &'static str,
+    code: u16,
     /// A document, or the lines of a watch.
-    pub(crate) body: Vec<Value>,
-    /// Only once such a request has been made; empty: always.
-    pub(crate) after: &'static str,
+    body: Vec<Value>,
+    after: &'static str,
+    times: usize,
 }
 
 /// The server; it ends with the process.
@@ -29,7 +29,22 @@ pub(crate) struct Api {
 
 impl Answer {
     pub(crate) fn new(request: &'static str, code: u16, body: Value) -> Self {
-        Self { request, code, body: vec![body], after: "" }
+        Self { request, code, body: vec![body], after: "", times: usize::MAX }
+    }
+
+    /// A watch that reports these events, and ends.
+    pub(crate) fn watch(request: &'static str, events: Vec<Value>) -> Self {
+        Self { body: events, ..Self::new(request, 200, Value::Null) }
+    }
+
+    /// Given only once a request that begins like this has been made.
+    pub(crate) fn after(self, request: &'static str) -> Self {
+        Self { after: request, ..self }
+    }
+
+    /// Given only the first time.
+    pub(crate) fn once(self) -> Self {
+        Self { times: 1, ..self }
     }
 
     /// A `Status` as the API server writes it.
@@ -50,9 +65,10 @@ impl Api {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
+        let answers = Arc::new(Mutex::new(answers));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answers, log) = (answers.clone(), Arc::clone(&log));
+                let (answers, log) = (Arc::clone(&answers), Arc::clone(&log));
                 thread::spawn(move || serve(&stream, &answers, &log));
             }
         });
@@ -65,16 +81,26 @@ impl Api {
     }
 }
 
-fn serve(stream: &TcpStream, answers: &[Answer], log: &Mutex<Vec<String>>) -> Option<()> {
+fn serve(stream: &TcpStream, answers: &Mutex<Vec<Answer>>, log: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let (request, body) = read(&mut reader)?;
         log.lock().unwrap().push(request.split('?').next().unwrap().to_owned());
-        let made = |after: &str| log.lock().unwrap().iter().any(|request| request.starts_with(after));
-        let answer = answers.iter().find(|answer| request.starts_with(answer.request) && made(answer.after));
-        let missing = Answer::refusal("", 404, "", "404 page not found");
-        write(stream, answer.unwrap_or(&missing), &body)?;
+        let answer = choose(&mut answers.lock().unwrap(), &request, &log.lock().unwrap());
+        write(stream, &answer, &body)?;
     }
+}
+
+fn choose(answers: &mut [Answer], request: &str, log: &[String]) -> Answer {
+    let fits = |answer: &&mut Answer| {
+        let made = log.iter().any(|request| request.starts_with(answer.after));
+        request.starts_with(answer.request) && made && answer.times > 0
+    };
+    let Some(answer) = answers.iter_mut().find(fits) else {
+        return Answer::refusal("", 404, "", "404 page not found");
+    };
+    answer.times -= 1;
+    answer.clone()
 }
 
 /// The request line without the version, and the body.

@@ -1,7 +1,8 @@
 //! Refusals and failures of a cluster, each told in one sentence with a next step; and what is left behind by them.
 
 use std::{
-    process::{Command, Stdio},
+    fs,
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -91,15 +92,15 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
     );
     let api = Api::start(vec![
         Answer::new(CREATE, 201, workspace(&json!(null))),
-        Answer {
-            request: WATCH,
-            code: 200,
-            body: vec![
+        // A balancer whose server restarts.
+        Answer::refusal(WATCH, 502, "", "502 Bad Gateway").once(),
+        Answer::watch(
+            WATCH,
+            vec![
                 json!({"type": "MODIFIED", "object": failure}),
                 json!({"type": "DELETED", "object": failure}),
             ],
-            after: "",
-        },
+        ),
         Answer::new(DELETE, 200, failure.clone()),
     ]);
     let environment = Environment::with_server(&api.url);
@@ -113,28 +114,104 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
 
 #[test]
 fn a_signal_while_the_workspace_starts_destroys_it() {
-    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+    // A terminal that is closed sends SIGHUP twice; those who supervise a process may send two different signals.
+    for (signals, code) in [(["INT"].as_slice(), 130), (&["TERM"], 143), (&["HUP", "HUP"], 129)] {
         let starting = workspace(&json!({"phase": "Starting"}));
         let gone = vec![json!({"type": "DELETED", "object": starting})];
         let api = Api::start(vec![
             Answer::new(CREATE, 201, workspace(&json!(null))),
-            Answer { request: WATCH, code: 200, body: gone, after: DELETE },
-            Answer { request: WATCH, code: 200, body: vec![], after: "" },
+            Answer::watch(WATCH, gone).after(DELETE),
+            Answer::watch(WATCH, vec![]),
             Answer::new(DELETE, 200, starting.clone()),
         ]);
         let environment = Environment::with_server(&api.url);
-        let mut command = environment.command_in(&environment.project(), &["up", "--name", "fix"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        while !api.requests().iter().any(|request| request.starts_with("GET")) {
-            sleep(Duration::from_millis(10));
+        let child = start(&environment);
+        wait_for(&api, "GET");
+        for signal in signals {
+            send(&child, signal);
         }
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
         let outcome = environment.outcome(&child.wait_with_output().unwrap());
-        assert_eq!(outcome.code, Some(code), "{signal}: {outcome}");
-        assert!(outcome.stderr.contains("fix is gone"), "{signal}: {outcome}");
-        assert_eq!(environment.state().read_dir().unwrap().count(), 0, "{signal}");
+        assert_eq!(outcome.code, Some(code), "{signals:?}: {outcome}");
+        assert!(outcome.stderr.contains("fix is gone"), "{signals:?}: {outcome}");
+        assert_eq!(environment.state().read_dir().unwrap().count(), 0, "{signals:?}");
     }
+}
+
+#[test]
+fn whoever_insists_does_not_wait_for_the_end_but_the_workspace_is_deleted() {
+    let starting = workspace(&json!({"phase": "Starting"}));
+    let api = Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer::watch(WATCH, vec![]),
+        Answer::new(DELETE, 200, starting),
+    ]);
+    let environment = Environment::with_server(&api.url);
+    let child = start(&environment);
+    wait_for(&api, "GET");
+    send(&child, "INT");
+    wait_for(&api, "DELETE");
+    // By then it is another wish.
+    sleep(Duration::from_millis(1500));
+    send(&child, "TERM");
+    let outcome = environment.outcome(&child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert!(outcome.stderr.contains("workspace `fix` is being deleted"), "{outcome}");
+}
+
+#[test]
+fn a_workspace_that_cannot_be_deleted_is_named() {
+    let api = Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer::watch(WATCH, vec![]),
+        Answer::refusal(DELETE, 500, "InternalError", "no"),
+    ]);
+    let environment = Environment::with_server(&api.url);
+    let child = start(&environment);
+    wait_for(&api, "GET");
+    send(&child, "INT");
+    let outcome = environment.outcome(&child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    assert!(outcome.stderr.contains("workspace `fix` is left behind; `ws down fix` ends it"), "{outcome}");
+}
+
+fn start(environment: &Environment) -> Child {
+    let mut command = environment.command_in(&environment.project(), &["up", "--name", "fix"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn wait_for(api: &Api, method: &str) {
+    while !api.requests().iter().any(|request| request.starts_with(method)) {
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+}
+
+#[test]
+fn a_workspace_that_is_not_found_stays_remembered() {
+    // It may be on another cluster that has the same URL at other times.
+    let refusal = Answer::refusal(READ, 404, "NotFound", "workspaces.ws.dev \"fix\" not found");
+    let api = Api::start(vec![refusal]);
+    let environment = Environment::with_server(&api.url);
+    let memory = environment.state().join("0b9e2d4c");
+    fs::create_dir_all(&memory).unwrap();
+    let record = json!({"name": "fix", "namespace": "team", "uid": "0b9e2d4c", "server": api.url});
+    let project = environment.project().canonicalize().unwrap();
+    for (name, content) in [
+        ("record.json", record.to_string()),
+        ("project", project.to_str().unwrap().to_owned()),
+        ("key", "k".to_owned()),
+        ("baseline", "b".to_owned()),
+    ] {
+        fs::write(memory.join(name), content).unwrap();
+    }
+    let outcome = environment.run(&["attach"]);
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("there is no workspace"), "{outcome}");
+    assert!(api.requests().contains(&format!("GET {COLLECTION}/fix")), "{:?}", api.requests());
+    assert!(memory.join("key").exists() && memory.join("baseline").exists());
 }
 
 #[test]
