@@ -1,10 +1,6 @@
 //! How a workspace ends: what was not pulled is kept, then it is destroyed, and that is seen to its end.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -16,11 +12,9 @@ use crate::{
     cluster::{Cluster, Deletion, Observed},
     error::Error,
     pulled::rebase,
-    results,
-    session::command_line,
+    results::{self, Unpulled},
     ssh::Connection,
     state::Memory,
-    ui::Ui,
     units::count,
 };
 
@@ -36,6 +30,8 @@ pub struct Saved {
     pub patch: Option<PathBuf>,
     /// Paths in the patch.
     pub paths: usize,
+    /// What could not be kept, or not as it should be, each with the reason.
+    pub missing: Vec<String>,
 }
 
 /// What is left of a workspace, and what it tried.
@@ -58,37 +54,12 @@ pub async fn save(connection: &Connection, memory: &Memory) -> Result<Saved, Err
     let mut changes =
         fetched.map_err(|_| Error::user("the workspace did not hand its changes over in time"))??;
     rebase(&mut changes, memory)?;
-    let Some(patch) = results::unpulled_patch(&memory.project, &changes)? else {
-        memory.drop_patch();
-        return Ok(Saved::default());
-    };
-    Ok(Saved { patch: Some(memory.keep_patch(&patch.bytes)?), paths: patch.paths })
-}
-
-impl Saved {
-    /// Says where the changes are, also to those who want to hear warnings only: they are nowhere else.
-    pub fn announce(&self, project: &Path, ui: &Ui) {
-        let Some(patch) = &self.patch else { return };
-        let what = count(self.paths as u64, "changed path was", "changed paths were");
-        ui.warn(&format!("{what} not pulled, kept in {}", patch.display()));
-        ui.note(&format!("read them first, then take them with `{}`", apply_command(project, patch)));
+    let mut draft = memory.draft()?;
+    let Unpulled { paths, missing } = results::unpulled_patch(&memory.project, &changes, &mut draft)?;
+    if paths == 0 {
+        return Ok(Saved { missing, ..Saved::default() });
     }
-}
-
-/// The command that takes a patch of a project, wherever it is typed. Below the top of a repository git skips what is not
-/// named from there, and says nothing.
-fn apply_command(project: &Path, patch: &Path) -> String {
-    let top = project.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(project);
-    let mut words = vec![OsString::from("git"), "-C".into(), top.into(), "apply".into()];
-    if let Ok(inside) = project.strip_prefix(top)
-        && !inside.as_os_str().is_empty()
-    {
-        let mut directory = OsString::from("--directory=");
-        directory.push(inside);
-        words.push(directory);
-    }
-    words.push(patch.into());
-    String::from_utf8_lossy(&command_line(&words)).into_owned()
+    Ok(Saved { patch: Some(memory.keep_patch(draft)?), paths, missing })
 }
 
 /// Destroys a workspace and waits until nothing of it is left. `observed` is a watch of it, if there is one already.
@@ -99,10 +70,7 @@ pub async fn destroy(
 ) -> Result<Farewell, Error> {
     let name = workspace.name_any();
     let egress = |workspace: &Workspace| workspace.status.as_ref().and_then(|status| status.egress.clone());
-    let deletion = cluster.delete(workspace).await.map_err(|error| {
-        error.meaning(&format!("workspace `{name}` is left behind; `ws down {name}` ends it"))
-    })?;
-    let begun = match deletion {
+    let begun = match cluster.delete(workspace).await? {
         Deletion::Begun(begun) => *begun,
         Deletion::Gone => return Ok(Farewell { name, gone: true, patch: None, egress: egress(workspace) }),
     };
@@ -132,41 +100,4 @@ pub fn denials(egress: &EgressStatus) -> Option<String> {
     let hosts: Vec<String> =
         egress.last_denied.iter().map(|denied| format!("{} ({}×)", denied.host, denied.count)).collect();
     Some(format!("{} denied: {}", count(total, "request was", "requests were"), hosts.join(", ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, process::Command};
-
-    use super::*;
-
-    const PATCH: &str =
-        "# note\ndiff --git a/src/x b/src/x\n--- a/src/x\n+++ b/src/x\n@@ -1 +1 @@\n-old\n+new\n";
-
-    #[test]
-    fn the_command_that_is_named_takes_the_patch_wherever_it_is_typed() {
-        for (repository, project) in
-            [(Some(""), ""), (Some(""), "it's/my app"), (Some("lib"), "lib"), (None, "")]
-        {
-            let folder = tempfile::tempdir().unwrap();
-            let patch = folder.path().join("changes of x.patch");
-            fs::write(&patch, PATCH).unwrap();
-            let top = folder.path().join("top");
-            let project = top.join(project);
-            fs::create_dir_all(project.join("src")).unwrap();
-            fs::write(project.join("src/x"), "old\n").unwrap();
-            if let Some(repository) = repository {
-                let init =
-                    Command::new("git").args(["init", "-q"]).current_dir(top.join(repository)).status();
-                assert!(init.unwrap().success());
-            }
-            let command = apply_command(&project, &patch);
-            for typed_in in [Path::new("/"), &project.join("src")] {
-                fs::write(project.join("src/x"), "old\n").unwrap();
-                let shell = Command::new("sh").args(["-c", &command]).current_dir(typed_in).status();
-                assert!(shell.unwrap().success(), "{command}");
-                assert_eq!(fs::read_to_string(project.join("src/x")).unwrap(), "new\n", "{command}");
-            }
-        }
-    }
 }

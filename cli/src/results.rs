@@ -10,6 +10,7 @@ mod collisions;
 mod difference;
 mod git_path;
 mod hunks;
+mod left;
 mod patch;
 mod pull;
 mod rules;
@@ -17,8 +18,9 @@ mod sides;
 mod unpulled;
 
 pub use difference::{Difference, diff};
+pub use left::Left;
 pub use pull::pull;
-pub use unpulled::unpulled_patch;
+pub use unpulled::{Unpulled, unpulled_patch};
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,10 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use ws_tree::{Escaped, escape::is_invisible};
 
-use crate::{
-    error::{Error, Kind},
-    terminal,
-};
+use crate::error::{Error, Kind};
 
 /// How much is said on standard error.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -133,14 +130,6 @@ impl Ui {
         line(&format!("{} {}", self.painted("1;33", "warning:"), escape(text)));
     }
 
-    /// A failure that does not decide how the command ends.
-    pub fn trouble(&self, error: &Error) {
-        self.warn(&error.message);
-        if let Some(hint) = &error.hint {
-            self.hint(hint);
-        }
-    }
-
     /// The end of the command.
     pub fn error(&self, error: &Error) {
         self.clear();
@@ -159,12 +148,8 @@ impl Ui {
         }
         line(&format!("{} {}", self.painted("1;31", "error:"), escape(&error.message)));
         if let Some(hint) = &error.hint {
-            self.hint(hint);
+            line(&format!("{} {}", self.painted("1;36", "hint:"), escape(hint)));
         }
-    }
-
-    fn hint(&self, text: &str) {
-        line(&format!("{} {}", self.painted("1;36", "hint:"), escape(text)));
     }
 
     /// A result: several lines, each escaped.
@@ -182,6 +167,29 @@ impl Ui {
     pub fn raw_result(&self, bytes: &[u8]) -> Result<(), Error> {
         self.clear();
         write_out(bytes)
+    }
+
+    /// A long result, line by line, each escaped.
+    pub fn lines(
+        &self,
+        fill: impl FnOnce(&mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.clear();
+        let mut out = BufWriter::new(io::stdout().lock());
+        fill(&mut |line| writeln!(out, "{}", escape(line)).map_err(|error| unwritable(&error)))?;
+        out.flush().map_err(|error| unwritable(&error))
+    }
+
+    /// Like [`Ui::raw_result`], for bytes that are too many to be kept.
+    pub fn raw_stream(
+        &self,
+        fill: impl FnOnce(&mut dyn io::Write) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.clear();
+        let mut out = Output { out: BufWriter::new(io::stdout().lock()), error: None };
+        let filled = fill(&mut out).and_then(|()| out.flush().map_err(|error| unwritable(&error)));
+        // Whoever fills it may take this error for one of their own.
+        out.error.map_or(filled, |error| Err(unwritable(&error)))
     }
 
     /// A result as one JSON document on one line.
@@ -246,17 +254,39 @@ fn json(value: &impl Serialize) -> String {
 
 /// Nobody can be told that standard error is gone, so that is not an error.
 fn line(text: &str) {
-    // A program in the workspace may have left the cursor anywhere.
-    let (before, after) = if terminal::is_raw() { ("\r\n", "\r\n") } else { ("", "\n") };
-    drop(write!(io::stderr().lock(), "{before}{text}{after}"));
+    drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
 fn write_out(bytes: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &io::Error) -> Error {
+    match error.kind() {
         io::ErrorKind::BrokenPipe => Error::broken_pipe(),
         _ => Error::user(format!("the output cannot be written: {error}")),
-    })
+    }
+}
+
+/// Standard output that keeps its first error.
+struct Output<W> {
+    out: W,
+    error: Option<io::Error>,
+}
+
+impl<W: io::Write> io::Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.error.get_or_insert(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn spinner() -> ProgressBar {

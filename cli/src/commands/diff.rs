@@ -53,6 +53,8 @@ pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
     if !paths.is_empty() {
         let chosen = |path: &TreePath| paths.iter().any(|chosen| path == chosen || path.is_inside(chosen));
         changes.changes.retain(|change| chosen(&change.path));
+        changes.unsupported.retain(|unsupported| chosen(&unsupported.path));
+        changes.reverted.retain(|path| chosen(path));
     }
     let difference = results::diff(project, &changes)?;
     show(&args, &difference, ui).map(|()| 0)
@@ -79,15 +81,23 @@ fn never_filled(memory: &Memory) -> Error {
 
 fn show(args: &Args, difference: &results::Difference<'_>, ui: &Ui) -> Result<(), Error> {
     if args.patch {
-        return ui.raw_result(&difference.patch()?);
+        ui.raw_stream(|out| difference.patch(out))?;
+        difference.remarks().iter().for_each(|remark| ui.warn(remark));
+        return Ok(());
     }
     if ui.json() {
-        return ui.json_result(&difference.summary()?);
+        return ui.json_result(&difference.report()?);
     }
     if difference.is_empty() {
         ui.note("nothing changed that was not pulled");
         return Ok(());
     }
-    let lines = if args.stat { difference.stat()? } else { difference.text()? };
-    ui.result(&lines.join("\n"))
+    ui.lines(|print| {
+        if args.stat {
+            difference.stat()?.iter().try_for_each(|line| print(line))?;
+        } else {
+            difference.text(print)?;
+        }
+        difference.remarks().iter().try_for_each(|remark| print(remark))
+    })
 }

@@ -10,7 +10,7 @@ use super::{Context, diff::changes_of, existing::find, paths::in_project};
 use crate::{
     error::Error,
     pulled::remember,
-    results::{self, Difference},
+    results::{self, Difference, Left},
     state::State,
     ui::Ui,
 };
@@ -67,11 +67,13 @@ struct Rehearsal {
     would_leave: Vec<String>,
     /// Changed on both sides: a pull would be refused.
     conflicts: Vec<String>,
+    /// What the workspace has and cannot be brought back.
+    unsupported: Vec<Left>,
 }
 
 fn rehearse(difference: &Difference<'_>, include: &BTreeSet<TreePath>, ui: &Ui) -> Result<(), Error> {
     let named: BTreeSet<String> = include.iter().map(ToString::to_string).collect();
-    let mut rehearsal = Rehearsal::default();
+    let mut rehearsal = Rehearsal { unsupported: difference.left_there(), ..Rehearsal::default() };
     for change in difference.summary()? {
         let comes = change.class.objection().is_none() || named.contains(&change.path);
         let list = match (comes, change.changed_here) {
@@ -84,9 +86,14 @@ fn rehearse(difference: &Difference<'_>, include: &BTreeSet<TreePath>, ui: &Ui) 
     if ui.json() {
         return ui.json_result(&rehearsal);
     }
-    let Rehearsal { would_apply, would_leave, conflicts } = rehearsal;
-    let lines =
-        [("would be applied", would_apply), ("would stay", would_leave), ("changed here too", conflicts)];
+    let Rehearsal { would_apply, would_leave, conflicts, unsupported } = rehearsal;
+    let unsupported = unsupported.iter().map(ToString::to_string).collect();
+    let lines = [
+        ("would be applied", would_apply),
+        ("would stay", would_leave),
+        ("changed here too", conflicts),
+        ("cannot be brought back", unsupported),
+    ];
     let lines =
         lines.iter().flat_map(|(what, paths)| paths.iter().map(move |path| format!("{what}: {path}")));
     ui.result(&lines.collect::<Vec<_>>().join("\n"))

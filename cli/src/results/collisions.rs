@@ -35,17 +35,14 @@ impl<'a> Collisions<'a> {
             else {
                 continue;
             };
-            match alike.iter().find(|other| other.name_at(length) != Some(name)) {
-                Some(second) => {
-                    for path in alike {
-                        let other = if path.name_at(length) == Some(name) { second } else { first };
-                        self.0.extend(other.up_to(length).map(|other| (path.path, other)));
-                    }
-                }
-                None => {
-                    let key = first.folded_at(key_length).unwrap_or_default();
-                    self.collect(alike, length + name.len() + 1, key_length + key.len() + 1);
-                }
+            let Some(second) = alike.iter().find(|other| other.name_at(length) != Some(name)) else {
+                let key = first.folded_at(key_length).unwrap_or_default();
+                self.collect(alike, length + name.len() + 1, key_length + key.len() + 1);
+                continue;
+            };
+            for path in alike {
+                let other = if path.name_at(length) == Some(name) { second } else { first };
+                self.0.extend(other.up_to(length).map(|other| (path.path, other)));
             }
         }
     }

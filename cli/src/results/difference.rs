@@ -1,6 +1,9 @@
 //! What changed, for people and for programs.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use serde::Serialize;
 use ws_tree::{
@@ -10,10 +13,11 @@ use ws_tree::{
 
 use super::{
     classes::{Class, Classifier},
-    hunks::{counts, hunks, is_text},
+    hunks::{counts, hunks},
+    left::{Left, altered, left_there},
     open,
     patch::{Reader, write},
-    sides::{Old, Sides},
+    sides::{Content, Sides},
 };
 use crate::error::{Error, chain};
 
@@ -25,6 +29,17 @@ pub struct Difference<'a> {
     root: Confined,
     set: &'a ChangeSet,
     changes: Vec<(&'a Change, Class)>,
+}
+
+/// The JSON of `ws diff`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub changes: Vec<Summary>,
+    /// What the workspace has and cannot be brought back.
+    pub unsupported: Vec<Left>,
+    /// Files that changed while the workspace read them.
+    pub altered: Vec<String>,
 }
 
 /// One change in numbers.
@@ -74,7 +89,32 @@ pub fn diff<'a>(project: &Path, set: &'a ChangeSet) -> Result<Difference<'a>, Er
 impl Difference<'_> {
     /// Whether the project has everything that the workspace has.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.left_there().is_empty()
+    }
+
+    /// What no pull brings.
+    pub fn left_there(&self) -> Vec<Left> {
+        left_there(self.set)
+    }
+
+    /// Everything for programs.
+    pub fn report(&self) -> Result<Report, Error> {
+        Ok(Report {
+            changes: self.summary()?,
+            unsupported: self.left_there(),
+            altered: self.altered().map(shown_path).collect(),
+        })
+    }
+
+    /// What a person should know beside the changes, as lines.
+    pub fn remarks(&self) -> Vec<String> {
+        let left = self.left_there();
+        let left = left.iter().map(|left| format!("! cannot be brought back: {left}"));
+        left.chain(self.altered().map(|path| format!("! {}", altered(path)))).collect()
+    }
+
+    fn altered(&self) -> impl Iterator<Item = &TreePath> {
+        self.changes.iter().map(|(change, _)| &change.path).filter(|path| self.set.altered.contains(*path))
     }
 
     /// Every change in numbers, by path.
@@ -85,7 +125,7 @@ impl Difference<'_> {
                 path: shown_path(&change.path),
                 status: status(change),
                 class: class.clone(),
-                changed_here: sides.old == Old::Lost,
+                changed_here: sides.old.is_lost(),
                 size: size(change, &sides),
             })
         };
@@ -100,48 +140,45 @@ impl Difference<'_> {
         Ok(summaries.iter().map(|summary| stat_line(summary, width, most)).collect())
     }
 
-    /// All changes as a unified diff, escaped for a terminal; each with what keeps it from being applied.
-    pub fn text(&self) -> Result<Vec<String>, Error> {
-        let mut lines = Vec::new();
+    /// Prints all changes as a unified diff, line by line, escaped for a terminal; each with what keeps it from being
+    /// applied.
+    pub fn text(&self, print: &mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
         for (change, class) in &self.changes {
             let sides = self.load(change)?;
             if let Some(objection) = class.objection() {
-                lines.push(format!("! {}: {objection}", change.path));
+                print(&format!("! {}: {objection}", change.path))?;
             }
-            let old = match &sides.old {
-                Old::Nothing => None,
-                Old::Here(old) => Some(old),
-                Old::Lost => {
-                    lines.push(format!("! {}: changed here since it was uploaded; shown whole", change.path));
-                    None
-                }
-            };
+            if sides.old.is_lost() {
+                print(&format!("! {}: changed here since it was uploaded; shown whole", change.path))?;
+            }
+            let (old, new) = (sides.old.here(), sides.new.as_ref());
+            if old.is_none() && new.is_none() {
+                print(&format!("{}: {}", folder_or_removal(change), change.path))?;
+                continue;
+            }
             let mut shown = Vec::new();
-            if old.is_some() || sides.new.is_some() {
-                write(&mut shown, Reader::Screen, change.path.as_bytes(), old, sides.new.as_ref());
-            } else {
-                shown = format!("{}: {}\n", folder_or_removal(change), change.path).into_bytes();
-            }
-            lines.extend(String::from_utf8_lossy(&shown).lines().map(str::to_owned));
+            write(&mut shown, Reader::Screen, change.path.as_bytes(), old, new)
+                .map_err(|error| incomparable(change, &error))?;
+            String::from_utf8_lossy(&shown).lines().try_for_each(&mut *print)?;
         }
-        Ok(lines)
+        Ok(())
     }
 
-    /// All changes as a patch, byte for byte as `git apply` takes it. A file that was edited here meanwhile is in it as
-    /// a new file, which `git apply` refuses.
-    pub fn patch(&self) -> Result<Vec<u8>, Error> {
-        let mut patch = Vec::new();
+    /// Writes all changes as a patch, byte for byte as `git apply` takes it. A file that was edited here meanwhile is in
+    /// it as a new file, which `git apply` refuses.
+    pub fn patch(&self, out: &mut dyn Write) -> Result<(), Error> {
         for (change, _) in &self.changes {
             let sides = self.load(change)?;
-            let old = if let Old::Here(old) = &sides.old { Some(old) } else { None };
-            if old.is_some() || sides.new.is_some() {
-                write(&mut patch, Reader::Git, change.path.as_bytes(), old, sides.new.as_ref());
+            let (old, new) = (sides.old.here(), sides.new.as_ref());
+            if old.is_some() || new.is_some() {
+                write(out, Reader::Git, change.path.as_bytes(), old, new)
+                    .map_err(|error| incomparable(change, &error))?;
             }
         }
-        Ok(patch)
+        Ok(())
     }
 
-    fn load(&self, change: &Change) -> Result<Sides, Error> {
+    fn load<'s>(&'s self, change: &'s Change) -> Result<Sides<'s>, Error> {
         Sides::load(&self.root, self.set, change).map_err(|error| incomparable(change, &error))
     }
 }
@@ -171,19 +208,22 @@ fn folder_or_removal(change: &Change) -> &'static str {
     }
 }
 
-fn size(change: &Change, sides: &Sides) -> Size {
-    let old = if let Old::Here(old) = &sides.old { Some(old.content.as_slice()) } else { None };
-    let new = sides.new.as_ref().map(|new| new.content.as_slice());
+fn size(change: &Change, sides: &Sides<'_>) -> Size {
+    let old = sides.old.here().map(|old| &old.content);
+    let new = sides.new.as_ref().map(|new| &new.content);
     if old.is_none() && new.is_none() {
         let before = if let Some(Entry::File(file)) = &change.base { Some(file.size) } else { None };
         return before.map_or(Size::Folder {}, |before| Size::Bytes { before, after: 0 });
     }
-    if [old, new].into_iter().flatten().all(is_text) {
-        let (insertions, deletions) = counts(&hunks(old.unwrap_or_default(), new.unwrap_or_default()));
-        return Size::Lines { insertions, deletions };
+    let nothing = Content::Short(Vec::new());
+    let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
+    match (old.text(), new.text()) {
+        (Some(old), Some(new)) => {
+            let (insertions, deletions) = counts(&hunks(old, new));
+            Size::Lines { insertions, deletions }
+        }
+        _ => Size::Bytes { before: old.size(), after: new.size() },
     }
-    let length = |content: Option<&[u8]>| content.map_or(0, |content| content.len() as u64);
-    Size::Bytes { before: length(old), after: length(new) }
 }
 
 fn lines_changed(size: Size) -> usize {

@@ -6,8 +6,6 @@ use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline, group_di
 
 /// Lines shown around a difference.
 const CONTEXT: usize = 3;
-/// Content above this size is not compared line by line.
-const LONGEST: usize = 8 << 20;
 /// How long a comparison may look for the shortest answer; after that any answer will do.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -38,11 +36,6 @@ impl Sign {
             Self::New => b'+',
         }
     }
-}
-
-/// Whether content is text that can be shown line by line.
-pub fn is_text(content: &[u8]) -> bool {
-    content.len() <= LONGEST && !content.contains(&0) && std::str::from_utf8(content).is_ok()
 }
 
 /// Where two texts differ.

@@ -1,12 +1,14 @@
 //! One change as git writes it: for `git apply`, or escaped for a screen.
 
+use std::io::{self, Write};
+
 use ws_tree::Escaped;
 
 use super::{
     binary::{blob_name, write_literal},
     git_path::quoted,
-    hunks::{Hunk, hunks, is_text},
-    sides::{Mode, Side},
+    hunks::{Hunk, hunks},
+    sides::{Content, Mode, Side},
 };
 
 /// Who reads the patch.
@@ -18,52 +20,57 @@ pub enum Reader {
     Screen,
 }
 
-/// Appends what turns `old` into `new` at `path`.
-pub fn write(out: &mut Vec<u8>, reader: Reader, path: &[u8], old: Option<&Side>, new: Option<&Side>) {
+/// Writes what turns `old` into `new` at `path`.
+pub fn write(
+    out: &mut dyn Write,
+    reader: Reader,
+    path: &[u8],
+    old: Option<&Side<'_>>,
+    new: Option<&Side<'_>>,
+) -> io::Result<()> {
     match (old, new) {
         // Git knows no change from a file to a link, only the end of one and the beginning of the other.
         (Some(before), Some(after)) if (before.mode == Mode::Link) != (after.mode == Mode::Link) => {
-            write(out, reader, path, old, None);
-            write(out, reader, path, None, new);
+            write(out, reader, path, old, None)?;
+            write(out, reader, path, None, new)
         }
         _ => Writer { out, reader, path }.write(old, new),
     }
 }
 
 struct Writer<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut dyn Write,
     reader: Reader,
     path: &'a [u8],
 }
 
 impl Writer<'_> {
-    fn write(&mut self, old: Option<&Side>, new: Option<&Side>) {
+    fn write(&mut self, old: Option<&Side<'_>>, new: Option<&Side<'_>>) -> io::Result<()> {
         let (from, to) = (self.name("a/"), self.name("b/"));
-        self.line(&[b"diff --git ", &from, b" ", &to]);
+        self.line(&[b"diff --git ", &from, b" ", &to])?;
         match (old.map(|side| side.mode), new.map(|side| side.mode)) {
-            (None, Some(mode)) => self.line(&[b"new file mode ", mode.git().as_bytes()]),
-            (Some(mode), None) => self.line(&[b"deleted file mode ", mode.git().as_bytes()]),
+            (None, Some(mode)) => self.line(&[b"new file mode ", mode.git().as_bytes()])?,
+            (Some(mode), None) => self.line(&[b"deleted file mode ", mode.git().as_bytes()])?,
             (Some(before), Some(after)) if before != after => {
-                self.line(&[b"old mode ", before.git().as_bytes()]);
-                self.line(&[b"new mode ", after.git().as_bytes()]);
+                self.line(&[b"old mode ", before.git().as_bytes()])?;
+                self.line(&[b"new mode ", after.git().as_bytes()])?;
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
-        let (before, after) =
-            (old.map(|side| side.content.as_slice()), new.map(|side| side.content.as_slice()));
-        if before.unwrap_or_default() == after.unwrap_or_default() {
-            return;
+        let nothing = Content::Short(Vec::new());
+        let (before, after) = (old.map(|side| &side.content), new.map(|side| &side.content));
+        if before.unwrap_or(&nothing).same(after.unwrap_or(&nothing))? {
+            return Ok(());
         }
-        if [before, after].into_iter().flatten().all(is_text) {
-            let from = if old.is_some() { terminated(from) } else { b"/dev/null".to_vec() };
-            let to = if new.is_some() { terminated(to) } else { b"/dev/null".to_vec() };
-            self.line(&[b"--- ", &from]);
-            self.line(&[b"+++ ", &to]);
-            for hunk in &hunks(before.unwrap_or_default(), after.unwrap_or_default()) {
-                self.hunk(hunk);
+        match (before.unwrap_or(&nothing).text(), after.unwrap_or(&nothing).text()) {
+            (Some(before), Some(after)) => {
+                let from = if old.is_some() { terminated(from) } else { b"/dev/null".to_vec() };
+                let to = if new.is_some() { terminated(to) } else { b"/dev/null".to_vec() };
+                self.line(&[b"--- ", &from])?;
+                self.line(&[b"+++ ", &to])?;
+                hunks(before, after).iter().try_for_each(|hunk| self.hunk(hunk))
             }
-        } else {
-            self.binary(before, after);
+            _ => self.binary(before, after),
         }
     }
 
@@ -74,45 +81,50 @@ impl Writer<'_> {
         }
     }
 
-    fn line(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.out.extend_from_slice(part);
-        }
-        self.out.push(b'\n');
+    fn line(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        parts.iter().chain([&&b"\n"[..]]).try_for_each(|part| self.out.write_all(part))
     }
 
-    fn hunk(&mut self, hunk: &Hunk<'_>) {
+    fn hunk(&mut self, hunk: &Hunk<'_>) -> io::Result<()> {
         let header = format!("@@ -{} +{} @@", range(hunk.old), range(hunk.new));
-        self.line(&[header.as_bytes()]);
+        self.line(&[header.as_bytes()])?;
         for (sign, line) in &hunk.lines {
             let (text, complete) = match line.strip_suffix(b"\n") {
                 Some(text) => (text, true),
                 None => (*line, false),
             };
             match self.reader {
-                Reader::Git => self.line(&[&[sign.byte()], text]),
-                Reader::Screen => self.line(&[&[sign.byte()], Escaped::line(text).to_string().as_bytes()]),
+                Reader::Git => self.line(&[&[sign.byte()], text])?,
+                Reader::Screen => {
+                    self.line(&[&[sign.byte()], Escaped::line(text).to_string().as_bytes()])?;
+                }
             }
             if !complete {
-                self.line(&[b"\\ No newline at end of file"]);
+                self.line(&[b"\\ No newline at end of file"])?;
             }
         }
+        Ok(())
     }
 
-    fn binary(&mut self, before: Option<&[u8]>, after: Option<&[u8]>) {
+    fn binary(&mut self, before: Option<&Content<'_>>, after: Option<&Content<'_>>) -> io::Result<()> {
         match self.reader {
             Reader::Git => {
-                let names = format!("index {}..{}", blob_name(before), blob_name(after));
-                self.line(&[names.as_bytes()]);
-                self.line(&[b"GIT binary patch"]);
-                // Forwards, and backwards for `git apply --reverse`.
-                write_literal(self.out, after.unwrap_or_default());
-                write_literal(self.out, before.unwrap_or_default());
+                let names = format!("index {}..{}", blob_name(before)?, blob_name(after)?);
+                self.line(&[names.as_bytes()])?;
+                self.line(&[b"GIT binary patch"])?;
+                write_literal(self.out, after)?;
+                // Backwards, for `git apply --reverse`, but not at any price.
+                if !matches!(before, Some(Content::Long(_))) {
+                    write_literal(self.out, before)?;
+                }
+                Ok(())
             }
             Reader::Screen => {
-                let size = |content: Option<&[u8]>| content.map_or(0, <[u8]>::len);
-                let sizes = format!("binary: {} bytes before, {} now", size(before), size(after));
-                self.line(&[sizes.as_bytes()]);
+                let size = |content: Option<&Content<'_>>| content.map_or(0, Content::size);
+                let is_long = |content: Option<&Content<'_>>| matches!(content, Some(Content::Long(_)));
+                let what = if is_long(before) || is_long(after) { "too large to show" } else { "binary" };
+                let sizes = format!("{what}: {} bytes before, {} now", size(before), size(after));
+                self.line(&[sizes.as_bytes()])
             }
         }
     }

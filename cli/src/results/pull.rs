@@ -8,6 +8,7 @@ use ws_tree::{ApplyError, Change, ChangeSet, TreePath, apply, apply::Refusal};
 use super::{
     classes::{Class, Classifier},
     difference::shown_path,
+    left::{Left, left_there},
     open,
 };
 use crate::error::{Error, chain};
@@ -26,7 +27,7 @@ pub struct Pulled {
     /// Folders that the workspace removed and that hold something here.
     pub kept_folders: Vec<String>,
     /// What the workspace has and cannot be brought back.
-    pub unsupported: Vec<HeldBack>,
+    pub unsupported: Vec<Left>,
     /// Files that changed while the workspace read them.
     pub altered: Vec<String>,
 }
@@ -68,15 +69,7 @@ pub fn pull(project: &Path, set: &ChangeSet, include: &BTreeSet<TreePath>) -> Re
     pulled.applied = applied.done.iter().map(shown_path).collect();
     pulled.kept_folders = applied.kept_folders.iter().map(shown_path).collect();
     pulled.altered = set.altered.iter().map(shown_path).collect();
-    pulled.unsupported = set
-        .unsupported
-        .iter()
-        .map(|unsupported| HeldBack {
-            path: shown_path(&unsupported.path),
-            reason: unsupported.kind.to_string(),
-            can_include: false,
-        })
-        .collect();
+    pulled.unsupported = left_there(set);
     Ok(pulled)
 }
 
@@ -100,7 +93,7 @@ impl Pulled {
         }
         if !self.unsupported.is_empty() {
             lines.push("cannot be brought back:".to_owned());
-            list(&mut lines, self.unsupported.iter().map(reason));
+            list(&mut lines, self.unsupported.iter().map(ToString::to_string));
         }
         lines.extend(
             self.kept_folders.iter().map(|path| format!("kept, because something else is in it: {path}")),

@@ -1,6 +1,9 @@
 //! What a session leaves behind: everything that was not pulled, as one patch.
 
-use std::path::Path;
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+};
 
 use ws_tree::{
     Change, ChangeSet, Confined, Entry,
@@ -9,6 +12,7 @@ use ws_tree::{
 
 use super::{
     classes::{Class, Classifier},
+    left::{altered, left_there},
     open,
     patch::{Reader, write},
     sides::{Old, Side, Sides},
@@ -18,91 +22,107 @@ use crate::error::{Error, chain};
 /// Ending of what would replace a file that was edited here.
 const THEIRS: &str = ".ws-theirs";
 
-/// A patch that `git apply` takes. Nothing is in it that is in the project already, and nothing of the rest is missing
-/// but what its head names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patch {
-    pub bytes: Vec<u8>,
-    /// Paths that it changes.
+/// What became of the changes that the project does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unpulled {
+    /// Paths that the patch changes.
     pub paths: usize,
+    /// What the workspace has and the patch has not, or not as it should be, each with the reason; escaped.
+    pub missing: Vec<String>,
 }
 
-/// Everything in `set` that the project does not have yet; nothing if that is nothing.
+/// Writes everything in `set` that the project does not have yet as a patch that `git apply` takes.
 ///
 /// A file that was edited or removed here meanwhile has no common ground for a patch any more: the workspace's version
 /// is added beside it under another name.
-pub fn unpulled_patch(project: &Path, set: &ChangeSet) -> Result<Option<Patch>, Error> {
+pub fn unpulled_patch(project: &Path, set: &ChangeSet, out: &mut dyn Write) -> Result<Unpulled, Error> {
     let root = open(project)?;
-    let mut collected = Collected { root: &root, set, head: Vec::new(), body: Vec::new(), paths: 0 };
+    let mut writer = Writer { root: &root, set, out: BufWriter::new(out), unpulled: Unpulled::default() };
     let mut classifier = Classifier::new(&root, &set.changes);
     for change in &set.changes {
         let class = classifier.classify(change);
-        collected.add(change, &class).map_err(|error| {
+        writer.add(change, &class).map_err(|error| {
             Error::user(format!("{} could not be put into the patch: {}", change.path, chain(&error)))
         })?;
     }
-    for unsupported in &set.unsupported {
-        collected.note(&format!("not in this patch: {} ({})", unsupported.path, unsupported.kind));
-    }
-    if collected.paths == 0 {
-        return Ok(None);
-    }
-    let mut bytes = collected.head;
-    bytes.extend_from_slice(&collected.body);
-    Ok(Some(Patch { bytes, paths: collected.paths }))
+    writer.finish().map_err(|error| Error::user(format!("the patch could not be written: {error}")))
 }
 
-struct Collected<'a> {
+struct Writer<'a> {
     root: &'a Confined,
     set: &'a ChangeSet,
-    head: Vec<u8>,
-    body: Vec<u8>,
-    paths: usize,
+    out: BufWriter<&'a mut dyn Write>,
+    unpulled: Unpulled,
 }
 
-impl Collected<'_> {
-    fn add(&mut self, change: &Change, class: &Class) -> std::io::Result<()> {
-        match class {
-            Class::Never(reason) => {
-                self.note(&format!("not in this patch: {} ({reason})", change.path));
-                return Ok(());
-            }
-            Class::RunsHere(reason) => self.note(&format!("careful with {}: {reason}", change.path)),
-            Class::OddName(reason) => self.note(&format!("careful with {}: {reason}", change.path)),
-            Class::Safe => {}
-        }
+impl<'a> Writer<'a> {
+    fn add(&mut self, change: &'a Change, class: &Class) -> io::Result<()> {
         if standing(self.root, change)? == Standing::Now {
             return Ok(());
+        }
+        if let Class::Never(reason) = class {
+            return self.miss(format!("{} ({reason})", change.path));
         }
         let Sides { old, new } = Sides::load(self.root, self.set, change)?;
         match (old, new) {
             // A folder alone is nothing that git knows.
-            (Old::Nothing, None) => {}
-            (Old::Nothing, Some(new)) => self.write(change.path.as_bytes(), None, Some(&new)),
-            (Old::Here(old), new) => self.write(change.path.as_bytes(), Some(&old), new.as_ref()),
+            (Old::Nothing, None) => Ok(()),
+            (Old::Nothing, Some(new)) => {
+                self.write(change, class, change.path.as_bytes(), (None, Some(&new)))
+            }
+            (Old::Here(old), new) => {
+                self.write(change, class, change.path.as_bytes(), (Some(&old), new.as_ref()))
+            }
             (Old::Lost, Some(new)) => {
-                let beside = self.beside(change);
                 self.note(&format!(
                     "changed on both sides: {}; the workspace's version is added beside it",
                     change.path
-                ));
-                self.write(&beside, None, Some(&new));
+                ))?;
+                self.write(change, class, &self.beside(change), (None, Some(&new)))
             }
             (Old::Lost, None) => {
-                if change.now != Some(Entry::Directory) {
-                    self.note(&format!(
-                        "not in this patch: {} was removed there and changed here",
-                        change.path
-                    ));
+                if change.now == Some(Entry::Directory) {
+                    return Ok(());
                 }
+                self.miss(format!("{} (removed there and changed here)", change.path))
             }
         }
+    }
+
+    fn write(
+        &mut self,
+        change: &Change,
+        class: &Class,
+        path: &[u8],
+        (old, new): (Option<&Side<'_>>, Option<&Side<'_>>),
+    ) -> io::Result<()> {
+        if let Some(objection) = class.objection() {
+            self.note(&format!("careful with {}: {objection}", change.path))?;
+        }
+        if self.set.altered.contains(&change.path) {
+            let altered = altered(&change.path).to_string();
+            self.note(&format!("careful with {altered}"))?;
+            self.unpulled.missing.push(altered);
+        }
+        self.unpulled.paths += 1;
+        write(&mut self.out, Reader::Git, path, old, new)
+    }
+
+    /// A line before a change; git skips those.
+    fn note(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "# {text}")
+    }
+
+    fn miss(&mut self, what: String) -> io::Result<()> {
+        self.note(&format!("not in this patch: {what}"))?;
+        self.unpulled.missing.push(what);
         Ok(())
     }
 
-    fn write(&mut self, path: &[u8], old: Option<&Side>, new: Option<&Side>) {
-        write(&mut self.body, Reader::Git, path, old, new);
-        self.paths += 1;
+    fn finish(mut self) -> io::Result<Unpulled> {
+        left_there(self.set).iter().try_for_each(|left| self.miss(left.to_string()))?;
+        self.out.flush()?;
+        Ok(self.unpulled)
     }
 
     /// A name beside a change's path that nothing has yet.
@@ -114,12 +134,5 @@ impl Collected<'_> {
         }
         let (above, _) = change.path.split();
         if above.is_empty() { name } else { [above, b"/", &name].concat() }
-    }
-
-    /// A line before the first change; git skips those.
-    fn note(&mut self, text: &str) {
-        self.head.extend_from_slice(b"# ");
-        self.head.extend_from_slice(text.as_bytes());
-        self.head.push(b'\n');
     }
 }
