@@ -1,6 +1,9 @@
 //! What a workspace changed, fetched and checked against what it was given.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -9,6 +12,7 @@ use ws_tree::{ChangeSet, Limits, Manifest, receive_changes};
 
 use crate::{
     error::{Error, chain},
+    pulled,
     ssh::Connection,
     state::Memory,
     subsystem,
@@ -29,8 +33,15 @@ pub fn baseline(memory: &Memory) -> Result<Option<Manifest>, Error> {
     })
 }
 
-/// Fetches what changed since `base` was uploaded.
-pub async fn fetch(connection: &Connection, base: Manifest) -> Result<ChangeSet, Error> {
+/// Fetches what changed since `base` was uploaded, and since what was pulled of it before.
+pub async fn fetch(connection: &Connection, base: Manifest, memory: &Memory) -> Result<ChangeSet, Error> {
+    let base = Arc::new(base);
+    let mut changes = received(connection, Arc::clone(&base)).await?;
+    pulled::rebase(&mut changes, &base, memory)?;
+    Ok(changes)
+}
+
+async fn received(connection: &Connection, base: Arc<Manifest>) -> Result<ChangeSet, Error> {
     let channel = connection.subsystem(CHANGES_SUBSYSTEM).await?;
     let (mut reader, _writer) = channel.split();
     let (sender, receiver) = mpsc::channel(AHEAD);

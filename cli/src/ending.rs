@@ -11,7 +11,6 @@ use crate::{
     changes::{baseline, fetch},
     cluster::{Cluster, Deletion, Observed},
     error::Error,
-    pulled::rebase,
     results::{self, Unpulled},
     ssh::Connection,
     state::Memory,
@@ -50,10 +49,9 @@ pub struct Farewell {
 /// Keeps what changed in the workspace and was not pulled, if the workspace received a project at all.
 pub async fn save(connection: &Connection, memory: &Memory) -> Result<Saved, Error> {
     let Some(base) = baseline(memory)? else { return Ok(Saved::default()) };
-    let fetched = timeout(SAVE_LIMIT, fetch(connection, base)).await;
-    let mut changes =
+    let fetched = timeout(SAVE_LIMIT, fetch(connection, base, memory)).await;
+    let changes =
         fetched.map_err(|_| Error::user("the workspace did not hand its changes over in time"))??;
-    rebase(&mut changes, memory)?;
     let mut draft = memory.draft()?;
     let Unpulled { paths, missing } = results::unpulled_patch(&memory.project, &changes, &mut draft)?;
     if paths == 0 {

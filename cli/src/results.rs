@@ -19,6 +19,8 @@ mod unpulled;
 
 pub use difference::{Difference, diff};
 pub use left::Left;
+#[cfg(test)]
+pub use pull::Pulled;
 pub use pull::pull;
 pub use unpulled::{Unpulled, unpulled_patch};
 

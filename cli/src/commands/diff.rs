@@ -10,7 +10,7 @@ use crate::{
     changes::{baseline, fetch},
     cluster::Cluster,
     error::Error,
-    pulled, results,
+    results,
     state::{Memory, State},
     ui::Ui,
 };
@@ -66,11 +66,9 @@ pub(super) async fn changes_of(existing: &Existing, cluster: &Cluster, ui: &Ui) 
     let base = baseline(memory)?.ok_or_else(|| never_filled(memory))?;
     let (connection, _observed) = existing.connect(cluster, ui).await?;
     ui.progress("reading the changes");
-    let changes = fetch(&connection, base).await;
+    let changes = fetch(&connection, base, memory).await;
     connection.close().await;
-    let mut changes = changes?;
-    pulled::rebase(&mut changes, memory)?;
-    Ok(changes)
+    changes
 }
 
 fn never_filled(memory: &Memory) -> Error {
