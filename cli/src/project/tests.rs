@@ -208,8 +208,9 @@ fn what_cannot_be_included_is_refused() {
 
 #[test]
 fn nothing_is_sent_past_a_wsignore_that_cannot_be_used() {
+    type Spoil<'a> = &'a dyn Fn(&Path);
     let too_long = "x\n".repeat(1 << 20);
-    let spoil: [(&str, &dyn Fn(&Path)); 5] = [
+    let spoil: [(&str, Spoil<'_>); 5] = [
         ("line 2:", &|file| fs::write(file, "a\n{b\n").unwrap()),
         ("line 1: invalid utf-8", &|file| fs::write(file, b"\xff\n").unwrap()),
         ("longer than", &|file| fs::write(file, &too_long).unwrap()),
