@@ -1,6 +1,10 @@
 //! How a workspace ends: what was not pulled is kept, then it is destroyed, and that is seen to its end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -12,8 +16,10 @@ use crate::{
     cluster::{Cluster, Deletion, Observed},
     error::Error,
     results::{self, Unpulled},
+    session::command_line,
     ssh::Connection,
     state::Memory,
+    ui::Ui,
     units::count,
 };
 
@@ -21,6 +27,9 @@ use crate::{
 const SAVE_LIMIT: Duration = Duration::from_mins(2);
 /// How long a workspace may take to be gone before the user is told that it is still on its way.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What cannot be kept is listed one by one up to here.
+const LISTED: usize = 20;
 
 /// What was kept of a workspace's changes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -55,9 +64,42 @@ pub async fn save(connection: &Connection, memory: &Memory) -> Result<Saved, Err
     let mut draft = memory.draft()?;
     let Unpulled { paths, missing } = results::unpulled_patch(&memory.project, &changes, &mut draft)?;
     if paths == 0 {
+        memory.drop_patch();
         return Ok(Saved { missing, ..Saved::default() });
     }
     Ok(Saved { patch: Some(memory.keep_patch(draft)?), paths, missing })
+}
+
+impl Saved {
+    /// Says where the changes are, also to those who want to hear warnings only: they are nowhere else.
+    pub fn announce(&self, project: &Path, ui: &Ui) {
+        for missing in self.missing.iter().take(LISTED) {
+            ui.warn(&format!("cannot be kept as it is: {missing}"));
+        }
+        if let Some(more) = self.missing.len().checked_sub(LISTED).filter(|more| *more > 0) {
+            ui.warn(&format!("cannot be kept as it is: {more} more"));
+        }
+        let Some(patch) = &self.patch else { return };
+        let what = count(self.paths as u64, "changed path was", "changed paths were");
+        ui.warn(&format!("{what} not pulled, kept in {}", patch.display()));
+        ui.note(&format!("read them first, then take them with `{}`", apply_command(project, patch)));
+    }
+}
+
+/// The command that takes a patch of a project, wherever it is typed. Below the top of a repository git skips what is not
+/// named from there, and says nothing.
+fn apply_command(project: &Path, patch: &Path) -> String {
+    let top = project.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(project);
+    let mut words = vec![OsString::from("git"), "-C".into(), top.into(), "apply".into()];
+    if let Ok(inside) = project.strip_prefix(top)
+        && !inside.as_os_str().is_empty()
+    {
+        let mut directory = OsString::from("--directory=");
+        directory.push(inside);
+        words.push(directory);
+    }
+    words.push(patch.into());
+    String::from_utf8_lossy(&command_line(&words)).into_owned()
 }
 
 /// Destroys a workspace and waits until nothing of it is left. `observed` is a watch of it, if there is one already.
@@ -68,7 +110,10 @@ pub async fn destroy(
 ) -> Result<Farewell, Error> {
     let name = workspace.name_any();
     let egress = |workspace: &Workspace| workspace.status.as_ref().and_then(|status| status.egress.clone());
-    let begun = match cluster.delete(workspace).await? {
+    let deletion = cluster.delete(workspace).await.map_err(|error| {
+        error.meaning(&format!("workspace `{name}` is left behind; `ws down {name}` ends it"))
+    })?;
+    let begun = match deletion {
         Deletion::Begun(begun) => *begun,
         Deletion::Gone => return Ok(Farewell { name, gone: true, patch: None, egress: egress(workspace) }),
     };
@@ -98,4 +143,41 @@ pub fn denials(egress: &EgressStatus) -> Option<String> {
     let hosts: Vec<String> =
         egress.last_denied.iter().map(|denied| format!("{} ({}×)", denied.host, denied.count)).collect();
     Some(format!("{} denied: {}", count(total, "request was", "requests were"), hosts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    const PATCH: &str =
+        "# note\ndiff --git a/src/x b/src/x\n--- a/src/x\n+++ b/src/x\n@@ -1 +1 @@\n-old\n+new\n";
+
+    #[test]
+    fn the_command_that_is_named_takes_the_patch_wherever_it_is_typed() {
+        for (repository, project) in
+            [(Some(""), ""), (Some(""), "it's/my app"), (Some("lib"), "lib"), (None, "")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let patch = folder.path().join("changes of x.patch");
+            fs::write(&patch, PATCH).unwrap();
+            let top = folder.path().join("top");
+            let project = top.join(project);
+            fs::create_dir_all(project.join("src")).unwrap();
+            fs::write(project.join("src/x"), "old\n").unwrap();
+            if let Some(repository) = repository {
+                let init =
+                    Command::new("git").args(["init", "-q"]).current_dir(top.join(repository)).status();
+                assert!(init.unwrap().success());
+            }
+            let command = apply_command(&project, &patch);
+            for typed_in in [Path::new("/"), &project.join("src")] {
+                fs::write(project.join("src/x"), "old\n").unwrap();
+                let shell = Command::new("sh").args(["-c", &command]).current_dir(typed_in).status();
+                assert!(shell.unwrap().success(), "{command}");
+                assert_eq!(fs::read_to_string(project.join("src/x")).unwrap(), "new\n", "{command}");
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //!                 /key            the session's private key
 //!                 /baseline       what the workspace confirmed to have received; there once it did
 //!                 /pulled         what of the workspace's changes the project has by now
-//!                 /changes.patch  what was saved when the workspace ended
+//!                 /changes.patch  what was saved when the workspace ended, or was about to expire
 //! ```
 //!
 //! A workspace's folder is made after the workspace and removed after it, so what is here may be gone from the cluster
@@ -18,7 +18,7 @@ use std::{
     io::Write as _,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+        fs::DirBuilderExt as _,
     },
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -38,7 +38,7 @@ const BASELINE: &str = "baseline";
 const PULLED: &str = "pulled";
 const PATCH: &str = "changes.patch";
 
-/// How long a folder without a patch may stay after its workspace ended without this machine noticing.
+/// How long a workspace is remembered that ended without this machine noticing.
 const KEEP: Duration = Duration::from_hours(30 * 24);
 
 /// The folder of everything that this machine remembers.
@@ -80,6 +80,12 @@ impl State {
         Ok(Self { workspaces: base.join("ws/workspaces") })
     }
 
+    /// One in a folder of a test's own.
+    #[cfg(test)]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { workspaces: folder.join("ws/workspaces") }
+    }
+
     /// Remembers a workspace that was just made.
     pub fn remember(&self, record: Record, project: &Path, key: &PrivateKey) -> Result<Memory, Error> {
         self.prune();
@@ -117,14 +123,14 @@ impl State {
         Ok(self.workspaces.join(uid))
     }
 
-    /// Removes what is too old to be of a living workspace and holds nothing of the user's.
+    /// Forgets what is too old to be of a living workspace.
     fn prune(&self) {
         let now = SystemTime::now();
         for memory in self.all() {
             let age = fs::metadata(&memory.folder).and_then(|folder| folder.modified()).ok();
             let old =
                 age.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|age| age > KEEP);
-            if old && !memory.patch().exists() {
+            if old {
                 memory.forget();
             }
         }
@@ -182,6 +188,11 @@ impl Memory {
         Ok(self.patch())
     }
 
+    /// Removes a patch that was kept before, when there is nothing to keep any more.
+    pub fn drop_patch(&self) {
+        drop(fs::remove_file(self.patch()));
+    }
+
     /// Forgets a workspace that is gone. A saved patch stays, with the name of what it belongs to.
     pub fn forget(&self) {
         for file in [KEY, BASELINE, PULLED] {
@@ -197,14 +208,13 @@ impl Memory {
         !self.folder.join(KEY).exists()
     }
 
-    /// Writes a file of this folder so that it is there whole or not at all, also if this process is killed. That it
-    /// outlives a power cut is not worth the wait.
+    /// Writes a file of this folder, for its user alone, so that it is there whole or not at all, also if this process is
+    /// killed or another one writes it too. That it outlives a power cut is not worth the wait.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.folder.join(format!(".{name}"));
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(bytes)?;
-        fs::rename(temporary, self.folder.join(name))
+        file.persist(self.folder.join(name))?;
+        Ok(())
     }
 }
 
@@ -223,7 +233,7 @@ mod tests {
 
     fn state() -> (tempfile::TempDir, State) {
         let folder = tempfile::tempdir().unwrap();
-        let state = State { workspaces: folder.path().join("ws/workspaces") };
+        let state = State::in_folder(folder.path());
         (folder, state)
     }
 
@@ -275,6 +285,23 @@ mod tests {
         memory.forget();
         assert_eq!(fs::read(patch).unwrap(), b"diff");
         assert!(state.find("u-2").unwrap().is_over());
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_but_for_its_patch() {
+        let (_folder, state) = state();
+        for (uid, old) in [("old", true), ("kept", true), ("new", false)] {
+            let memory = state.remember(record(uid), Path::new("/p"), &key()).unwrap();
+            if uid == "kept" {
+                keep(&memory);
+            }
+            let modified = SystemTime::now() - if old { 2 * KEEP } else { KEEP / 2 };
+            fs::File::open(&memory.folder).unwrap().set_modified(modified).unwrap();
+        }
+        state.prune();
+        assert!(state.find("old").is_none());
+        let (kept, new) = (state.find("kept").unwrap(), state.find("new").unwrap());
+        assert!(kept.is_over() && kept.patch().exists() && !new.is_over());
     }
 
     #[test]

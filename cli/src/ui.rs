@@ -14,7 +14,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use ws_tree::{Escaped, escape::is_invisible};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    terminal,
+};
 
 /// How much is said on standard error.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -130,6 +133,14 @@ impl Ui {
         line(&format!("{} {}", self.painted("1;33", "warning:"), escape(text)));
     }
 
+    /// A failure that does not decide how the command ends.
+    pub fn trouble(&self, error: &Error) {
+        self.warn(&error.message);
+        if let Some(hint) = &error.hint {
+            self.hint(hint);
+        }
+    }
+
     /// The end of the command.
     pub fn error(&self, error: &Error) {
         self.clear();
@@ -148,8 +159,12 @@ impl Ui {
         }
         line(&format!("{} {}", self.painted("1;31", "error:"), escape(&error.message)));
         if let Some(hint) = &error.hint {
-            line(&format!("{} {}", self.painted("1;36", "hint:"), escape(hint)));
+            self.hint(hint);
         }
+    }
+
+    fn hint(&self, text: &str) {
+        line(&format!("{} {}", self.painted("1;36", "hint:"), escape(text)));
     }
 
     /// A result: several lines, each escaped.
@@ -254,7 +269,9 @@ fn json(value: &impl Serialize) -> String {
 
 /// Nobody can be told that standard error is gone, so that is not an error.
 fn line(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    // A program in the workspace may have left the cursor anywhere.
+    let (before, after) = if terminal::is_raw() { ("\r\n", "\r\n") } else { ("", "\n") };
+    drop(write!(io::stderr().lock(), "{before}{text}{after}"));
 }
 
 fn write_out(bytes: &[u8]) -> Result<(), Error> {
