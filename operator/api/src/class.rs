@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::egress::Egress;
+use crate::{egress::Egress, schema};
 
 /// What workspaces of a class may be.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -46,7 +46,10 @@ pub struct WorkspaceClassSpec {
     pub allowed_images: Vec<String>,
     /// [RuntimeClass](https://kubernetes.io/docs/concepts/containers/runtime-class/) of the pods, as gVisor's or Kata's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub runtime_class_name: Option<String>,
     #[serde(default)]
     #[schemars(extend("default" = {"default": "4h", "max": "24h", "idle": "30m"}))]
@@ -54,7 +57,12 @@ pub struct WorkspaceClassSpec {
     /// Requests and limits of the pod. Limits of cpu, memory and ephemeral-storage that are left out are what is requested, or
     /// the default.
     #[serde(default = "default_resources")]
+    #[schemars(transform = schema::resources)]
     #[x_kube(validation = Rule::new("!has(self.claims)").message("workspaces have no resource claims"))]
+    #[x_kube(validation = Rule::new(
+        "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || \
+         !quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))"
+    ).message("more is requested than the limit"))]
     pub resources: ResourceRequirements,
     #[serde(default)]
     pub scheduling: Scheduling,
@@ -109,7 +117,7 @@ pub struct Scheduling {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), transform = schema::tolerations)]
     pub tolerations: Vec<Toleration>,
 }
 

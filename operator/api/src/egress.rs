@@ -4,6 +4,8 @@ use k8s_openapi::{api::core::v1::SecretKeySelector, apimachinery::pkg::api::reso
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{names::NAME_PATTERN, schema};
+
 /// The most that a workspace of the class may reach. Without rules it reaches nothing.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +25,7 @@ pub struct Egress {
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
     /// Bytes sent, headers included.
+    #[schemars(transform = schema::quantity)]
     pub upload: Quantity,
 }
 
@@ -35,11 +38,11 @@ pub struct Budget {
     .message("`allow` needs `hosts`: a preset brings its own"))]
 pub struct EgressRule {
     /// Name by which a workspace picks this rule.
-    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))]
     pub name: String,
     /// A reviewed list of requests that ships with ws.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))]
     pub preset: Option<String>,
     /// Exact host names in lower case: no wildcards, no addresses, no trailing dots, no single labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,7 @@ pub struct EgressRule {
     /// What the gateway puts into the requests in place of any credential that the workspace sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("has(self.name) && size(self.name) > 0").message("name the Secret"))]
+    #[x_kube(validation = Rule::new("size(self.key) > 0").message("name the key in the Secret"))]
     pub credential: Option<SecretKeySelector>,
 }
 
@@ -84,9 +88,9 @@ pub struct Requests {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,

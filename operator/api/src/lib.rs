@@ -21,6 +21,8 @@ mod definitions;
 #[cfg(feature = "k8s")]
 pub mod egress;
 #[cfg(feature = "k8s")]
+mod schema;
+#[cfg(feature = "k8s")]
 pub mod workspace;
 
 #[cfg(feature = "k8s")]

@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names::NAME_PATTERN;
+
 /// One session: what its user asks for, within what its class allows.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
@@ -31,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub struct WorkspaceSpec {
     /// Class. Left out: the one annotated as default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))]
     pub class_name: Option<String>,
     /// Image, which the class must allow. Left out: the class's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +50,7 @@ pub struct WorkspaceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))
+        inner(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub egress: Option<Vec<String>>,
