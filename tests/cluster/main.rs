@@ -2,6 +2,7 @@
 //!
 //! Each test has a namespace of its own; a failing one prints the pods, events and logs of it.
 
+mod admission;
 mod delivery;
 mod egress;
 mod errors;
