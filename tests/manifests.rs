@@ -89,17 +89,17 @@ fn the_example_is_what_the_code_reads() -> Result<()> {
 }
 
 /// `group/resource` or `group/resource[name]` → verbs.
-fn permissions(role: &Value) -> BTreeMap<String, String> {
+fn permissions(role: &Value) -> Vec<(String, String)> {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
     };
-    let mut permissions = BTreeMap::new();
+    let mut permissions = vec![];
     for rule in role["rules"].as_array().into_iter().flatten() {
         let names = texts(&rule["resourceNames"]).join(",");
         let names = if names.is_empty() { names } else { format!("[{names}]") };
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
-                permissions.insert(format!("{group}/{resource}{names}"), texts(&rule["verbs"]).join(" "));
+                permissions.push((format!("{group}/{resource}{names}"), texts(&rule["verbs"]).join(" ")));
             }
         }
     }
@@ -115,7 +115,9 @@ fn nobody_may_do_more_than_this() -> Result<()> {
             let namespace = role["metadata"]["namespace"].as_str().unwrap_or("*");
             let name = role["metadata"]["name"].as_str().unwrap_or_default();
             for (resource, verbs) in permissions(role) {
-                found.insert(format!("{name} {namespace} {resource}"), verbs);
+                let resource = format!("{name} {namespace} {resource}");
+                ensure!(!found.contains_key(&resource), "more than one rule for {resource}");
+                found.insert(resource, verbs);
             }
         }
     }
@@ -151,16 +153,23 @@ fn nobody_may_do_more_than_this() -> Result<()> {
 #[test]
 fn only_the_servers_are_bound() -> Result<()> {
     let objects = objects(&committed("manifests/install.yaml")?)?;
-    let bindings =
-        of_kind(&objects, "ClusterRoleBinding").into_iter().chain(of_kind(&objects, "RoleBinding"));
-    let subjects: BTreeSet<String> = bindings
-        .flat_map(|binding| binding["subjects"].as_array().cloned().unwrap_or_default())
-        .map(|subject| format!("{} {}", subject["namespace"], subject["name"]))
-        .collect();
-    assert_eq!(
-        subjects,
-        [r#""ws-system" "ws-gateway""#, r#""ws-system" "ws-operator""#].map(Into::into).into()
-    );
+    let word = |value: &Value| value.as_str().unwrap_or("*").to_owned();
+    let mut found = BTreeSet::new();
+    for binding in ["ClusterRoleBinding", "RoleBinding"].iter().flat_map(|kind| of_kind(&objects, kind)) {
+        let role = &binding["roleRef"];
+        let where_ = word(&binding["metadata"]["namespace"]);
+        for subject in binding["subjects"].as_array().context("a binding has subjects")? {
+            let subject = ["kind", "namespace", "name"].map(|field| word(&subject[field])).join(" ");
+            found.insert(format!("{where_}: {} {} to {subject}", word(&role["kind"]), word(&role["name"])));
+        }
+    }
+    let allowed = [
+        "*: ClusterRole ws-gateway to ServiceAccount ws-system ws-gateway",
+        "*: ClusterRole ws-operator to ServiceAccount ws-system ws-operator",
+        "kube-system: Role ws-operator to ServiceAccount ws-system ws-operator",
+        "ws-system: Role ws-operator to ServiceAccount ws-system ws-operator",
+    ];
+    assert_eq!(found, allowed.map(Into::into).into());
     Ok(())
 }
 

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::{
+    api::core::v1::Pod,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt as _;
 use serde_json::json;
+use ws_api::{OPERATOR_FIELD_MANAGER, workspace::Workspace};
 use ws_tests::{
     class,
     command::Output,
@@ -95,22 +101,65 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a_pod_that_fits_no_node_is_said_within_two_seconds_of_the_scheduler() -> Result<()> {
+async fn a_pod_that_fits_no_node_is_said_within_two_seconds() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         let class = class::create(lab, json!({"scheduling": {"nodeSelector": {"no": "node"}}})).await?;
         let project = Project::sample()?;
         let mut up = ws.start(project.path(), &["up", "--name", "nowhere", "--class", &class])?;
-        let condition = "jsonpath={.status.conditions[?(@.type=='Ready')].reason}";
-        eventually(Duration::from_secs(5), "reason Unschedulable", async || {
-            let reason =
-                lab.kubectl(&["-n", namespace, "get", "workspace", "nowhere", "-o", condition]).await?;
-            anyhow::Ok((reason.stdout == "Unschedulable").then_some(()))
+        let get = |kind| ["-n", namespace, "get", kind, "nowhere", "-o", "json", "--show-managed-fields"];
+        let workspace: Workspace = eventually(SOON, "reason Unschedulable", async || {
+            let workspace: Workspace =
+                serde_json::from_str(&lab.kubectl(&get("workspace")).await?.ok()?.stdout)?;
+            let conditions = workspace.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let is_said = conditions.iter().any(|condition| condition.reason == "Unschedulable");
+            anyhow::Ok(is_said.then_some(workspace))
         })
         .await?;
+        let pod: Pod = serde_json::from_str(&lab.kubectl(&get("pod")).await?.ok()?.stdout)?;
+        let (known, said) = (unschedulable_since(&pod)?, status_written(&workspace)?);
+        // Both are cut to the second.
+        ensure!(
+            said.duration_since(known) <= SignedDuration::from_secs(2),
+            "known at {known}, said at {said}"
+        );
         interrupt(&up).await?;
         up.wait().await?;
         class::delete(lab, &class).await?;
+        nothing_is_left(lab, namespace, SOON).await
+    })
+    .await
+}
+
+/// When the scheduler said so.
+fn unschedulable_since(pod: &Pod) -> Result<Timestamp> {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let scheduled = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+    let since = scheduled.and_then(|condition| condition.last_transition_time.as_ref());
+    Ok(since.context("the scheduler has not looked at the pod")?.0)
+}
+
+/// When the operator last wrote the status. The time of a condition does not tell: it stays while only the reason changes.
+fn status_written(workspace: &Workspace) -> Result<Timestamp> {
+    let mut writes = workspace.managed_fields().iter();
+    let write = writes.find(|write| write.manager.as_deref() == Some(OPERATOR_FIELD_MANAGER));
+    let time = write.and_then(|write| write.time.as_ref());
+    Ok(time.context("the operator has written no status")?.0)
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_pod_that_admission_refuses_is_said() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        let limits = json!({
+            "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"},
+            "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]},
+        });
+        lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &limits.to_string()).await?.ok()?;
+        let project = Project::sample()?;
+        let refused = ws.run_in(project.path(), &["up", "--detach"]).await?;
+        is_a_clear_refusal(refused, &["maximum memory usage", "16Mi"])?;
         nothing_is_left(lab, namespace, SOON).await
     })
     .await
@@ -159,12 +208,16 @@ async fn a_resource_with_every_field_wrong_is_refused_with_every_field_named() -
         "apiVersion": "ws.dev/v1alpha1", "kind": "WorkspaceClass", "metadata": {"name": "wrong"},
         "spec": {
             "image": "", "allowedImages": ["*", "a*b"], "lifetime": {"default": "never", "max": "1x", "idle": ""},
-            "egress": {"rules": [
+            "runtimeClassName": "Not A Name",
+            "resources": {"limits": {"cpu": "many"}, "requests": {"memory": "-1Gi"}},
+            "scheduling": {"tolerations": [{"operator": "Maybe", "effect": "Never"}]},
+            "egress": {"budget": {"upload": "plenty"}, "rules": [
                 {"name": "UPPER", "hosts": ["*.example.com"]},
                 {"name": "address", "hosts": ["10.0.0.1"]},
                 {"name": "dot", "hosts": ["example.com."]},
                 {"name": "single", "hosts": ["localhost"]},
                 {"name": "port", "hosts": ["example.com"], "ports": [0]},
+                {"name": "service", "service": {"namespace": "A", "name": "Ü b", "port": 0}},
             ]},
         },
     });
@@ -182,10 +235,82 @@ async fn a_resource_with_every_field_wrong_is_refused_with_every_field_named() -
         "rules[2].hosts[0]",
         "rules[3].hosts[0]",
         "rules[4].ports[0]",
+        "rules[5].service.namespace",
+        "rules[5].service.name",
+        "rules[5].service.port",
+        "runtimeClassName",
+        "resources.limits.cpu",
+        "resources.requests.memory",
+        "tolerations[0].operator",
+        "tolerations[0].effect",
+        "budget.upload",
     ] {
         assert!(refused.stderr.contains(field), "{field}: {refused}");
     }
     Ok(())
+}
+
+/// Rules over more than one field are looked at only in objects whose fields are right each by itself.
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_resource_that_breaks_every_rule_is_refused_with_every_rule_named() -> Result<()> {
+    let lab = Lab::running().await?;
+    let class = json!({
+        "apiVersion": "ws.dev/v1alpha1", "kind": "WorkspaceClass", "metadata": {"name": "1.wrong"},
+        "spec": {
+            "image": "localhost/ws-missing:1", "lifetime": {"default": "30s", "max": "10s", "idle": "1s"},
+            "resources": {"claims": [{"name": "gpu"}], "limits": {"cpu": 1}, "requests": {"cpu": "1500m"}},
+            "egress": {"rules": [
+                {"name": "nothing"},
+                {"name": "both", "hosts": ["example.com"], "service": {"namespace": "a", "name": "b", "port": 1}},
+                {"name": "allow", "preset": "cargo", "allow": [{"methods": ["GET"], "paths": ["/"]}]},
+                {"name": "credential", "hosts": ["example.com"], "credential": {"name": "", "key": ""}},
+            ]},
+        },
+    });
+    let refused = lab.kubectl_with(&["create", "-f", "-"], &class.to_string()).await?.code(1)?;
+    for rule in [
+        "the name of a class is at most",
+        "longer than the longest",
+        "the default lifetime is less than 1m",
+        "an idle time is at least 5s",
+        "no resource claims",
+        "more is requested than the limit",
+        "a rule names either",
+        "rules[0]: ",
+        "rules[1]: ",
+        "`allow` needs `hosts`",
+        "name the Secret",
+        "name the key in the Secret",
+    ] {
+        assert!(refused.stderr.contains(rule), "{rule}: {refused}");
+    }
+    let workspace = json!({
+        "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "1.wrong", "namespace": "default"},
+        "spec": {"sshPublicKeys": ["ssh-ed25519 AAAA"], "lifetime": "59s"},
+    });
+    let refused = lab.kubectl_with(&["create", "-f", "-"], &workspace.to_string()).await?.code(1)?;
+    for rule in ["the name of a workspace is at most", "a lifetime is at least 1m"] {
+        assert!(refused.stderr.contains(rule), "{rule}: {refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_workspace_cannot_be_changed() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("fixed", Project::empty()?.path()).await?;
+        for spec in [json!({"lifetime": "23h"}), json!({"egress": []}), json!({"className": "other"})] {
+            let patch = json!({"spec": spec}).to_string();
+            let patch = ["-n", namespace, "patch", "workspace", "fixed", "--type=merge", "-p", &patch];
+            let refused = lab.kubectl(&patch).await?.code(1)?;
+            assert!(refused.stderr.contains("cannot be changed"), "{refused}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Ctrl-C.

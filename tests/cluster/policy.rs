@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use ws_tests::{
     lab::Lab,
     namespace::with_namespace,
-    probe::{Target, canary, from_workspace},
+    probe::{Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
     wait::eventually,
     ws::Ws,
@@ -33,11 +33,24 @@ async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Resu
             anyhow::Ok(Some(()))
         })
         .await?;
-        // The agent ends a session that could reach the canary in between; either way nothing gets out now.
         let targets = [Target::tcp("20.0.113.66", 80, &canary()?)];
-        if let Ok(reached) = from_workspace(&ws, "kept", &targets).await {
-            ensure!(reached.is_empty(), "the workspace reached {reached:?}");
+        match from_workspace(&ws, "kept", &targets).await {
+            Ok(reached) => ensure!(reached.is_empty(), "the workspace reached {reached:?}"),
+            // Its agent may have reached the canary in between.
+            Err(error) => {
+                eventually(REPAIR, "an answer of the session, or phase Failed", async || {
+                    let phase =
+                        ["-n", namespace, "get", "workspace", "kept", "-o", "jsonpath={.status.phase}"];
+                    let phase = lab.kubectl(&phase).await?.ok()?.stdout;
+                    ensure!(phase == "Failed", "{phase}, and {error:#}");
+                    anyhow::Ok(Some(()))
+                })
+                .await?
+            }
         }
+        open_pod(lab, namespace, "open").await?;
+        let control = from_pod(lab, namespace, "open", &targets).await?;
+        ensure!(control.len() == targets.len(), "nothing is proven: an open pod reaches nothing either");
         Ok(())
     })
     .await

@@ -208,6 +208,14 @@ async fn a_class_is_asked_for_before_it_is_said_to_be_missing() {
     assert_eq!(names(&asked), [CLASSES, STATUS, EVENT]);
     assert_eq!(asked[1].1["status"]["conditions"][0]["reason"], "ClassNotFound");
     assert!(ended.is_ok());
+    let mut unmarked = class();
+    unmarked.metadata.annotations = None;
+    let mut workspace = fresh_workspace();
+    workspace.spec.class_name = None;
+    let seen = Seen { classes: vec![unmarked.clone()], ..Seen::default() };
+    let (asked, _) = one_reconcile(workspace, seen, list(vec![json!(unmarked)])).await;
+    assert_eq!(names(&asked), [CLASSES, STATUS, EVENT]);
+    assert_eq!(asked[1].1["status"]["conditions"][0]["reason"], "NoDefaultClass");
 }
 
 #[tokio::test]

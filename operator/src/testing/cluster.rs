@@ -19,7 +19,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use ws_api::workspace::Workspace;
+use ws_api::{class::WorkspaceClass, workspace::Workspace};
 
 use super::{POD_UID, class, object, workspace};
 use crate::caches::{Caches, STORES};
@@ -93,6 +93,7 @@ pub(crate) fn failure(code: StatusCode, reason: &str, message: &str) -> (StatusC
 /// What the caches show.
 pub(crate) struct Seen {
     pub(crate) workspaces: Vec<Workspace>,
+    pub(crate) classes: Vec<WorkspaceClass>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) policies: Vec<NetworkPolicy>,
     pub(crate) without_gateway: bool,
@@ -100,7 +101,13 @@ pub(crate) struct Seen {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { workspaces: vec![workspace()], pods: vec![], policies: vec![], without_gateway: false }
+        Self {
+            workspaces: vec![workspace()],
+            classes: vec![class()],
+            pods: vec![],
+            policies: vec![],
+            without_gateway: false,
+        }
     }
 }
 
@@ -108,10 +115,9 @@ impl Seen {
     pub(crate) fn caches(self) -> Caches {
         let gateway: Service =
             object("{metadata: {name: ws-gateway, namespace: ws-system}, spec: {clusterIP: 10.96.0.7}}");
-        let guarded = |workspace| DeserializeGuard(Ok(workspace));
         Caches {
-            workspaces: filled(self.workspaces.into_iter().map(guarded).collect()),
-            classes: filled(vec![DeserializeGuard(Ok(class()))]),
+            workspaces: filled(guarded(self.workspaces)),
+            classes: filled(guarded(self.classes)),
             pods: filled(self.pods),
             policies: filled(self.policies),
             gateway: filled(if self.without_gateway { vec![] } else { vec![gateway] }),
@@ -122,6 +128,10 @@ impl Seen {
             shutdown: CancellationToken::new(),
         }
     }
+}
+
+fn guarded<K>(objects: Vec<K>) -> Vec<DeserializeGuard<K>> {
+    objects.into_iter().map(|object| DeserializeGuard(Ok(object))).collect()
 }
 
 /// A store of these objects.
