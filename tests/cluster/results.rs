@@ -1,7 +1,13 @@
 //! What comes back from a workspace, and what does not.
 
+use std::{
+    fs::{Permissions, set_permissions},
+    os::unix::fs::{PermissionsExt as _, chown},
+    time::Duration,
+};
+
 use anyhow::Result;
-use ws_tests::{lab::Lab, namespace::with_namespace, project::Project, ws::Ws};
+use ws_tests::{command::run, lab::Lab, namespace::with_namespace, project::Project, ws::Ws};
 
 /// A workspace `edit` of the sample project in which `line` of bash was run.
 async fn edited(lab: &Lab, namespace: &str, line: &str) -> Result<(Ws, Project)> {
@@ -25,6 +31,9 @@ async fn an_edit_is_shown_and_pulled() -> Result<()> {
         assert_eq!(project.read("new.txt")?, "new\n");
         let after = ws.run_in(project.path(), &["diff", "edit", "--json"]).await?.ok()?;
         assert!(!after.stdout.contains("slug.js"), "nothing is left to pull: {after}");
+        ws.bash("edit", "rm new.txt").await?.ok()?;
+        ws.run_in(project.path(), &["pull", "edit"]).await?.ok()?;
+        assert!(!project.file("new.txt").exists(), "what the pod takes back is taken back here");
         Ok(())
     })
     .await
@@ -60,7 +69,10 @@ async fn what_would_run_on_the_laptop_comes_only_by_name() -> Result<()> {
         assert_eq!(project.read("notes.txt")?, "fine\n");
         ws.run_in(project.path(), &["pull", "edit", "--include", ".envrc"]).await?.ok()?;
         assert_eq!(project.read(".envrc")?, "evil\n");
-        ws.run_in(project.path(), &["pull", "edit", "--include", ".git/hooks/pre-commit"]).await?;
+        // The agent does not even look there; what one that does is answered is a unit test's.
+        let hook = ws.run_in(project.path(), &["pull", "edit", "--include", ".git/hooks/pre-commit"]).await?;
+        let hook = hook.code(1)?;
+        assert!(hook.stderr.contains("nothing changed at .git/hooks/pre-commit"), "{hook}");
         assert!(!project.file(".git").exists(), "a pod's .git never comes back");
         Ok(())
     })
@@ -92,12 +104,64 @@ async fn changes_that_were_not_pulled_are_kept_as_a_patch() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
+async fn a_pull_that_may_not_write_changes_nothing() -> Result<()> {
+    // Root, who runs the tests, may write everywhere.
+    const NOBODY: u32 = 65_534;
+    with_namespace(async |lab, namespace| {
+        let project = Project::sample()?;
+        for folder in [project.path(), &project.file("src")] {
+            chown(folder, Some(NOBODY), Some(NOBODY))?;
+        }
+        let ws = Ws::new(lab, namespace)?.owned_by(NOBODY, lab).await?;
+        let as_nobody = async |arguments: &[&str]| {
+            let mut command = ws.command(project.path(), arguments);
+            command.uid(NOBODY).gid(NOBODY);
+            run(command, Duration::from_mins(2)).await
+        };
+        as_nobody(&["up", "--name", "edit", "--detach"]).await?.ok()?;
+        let line = "echo '// edited' >> src/slug.js; echo new > a.txt; echo new > z.txt";
+        as_nobody(&["attach", "edit", "--", "bash", "-c", line]).await?.ok()?;
+        let names = || -> Result<Vec<_>> {
+            let names = std::fs::read_dir(project.path())?.map(|entry| Ok(entry?.file_name()));
+            let mut names = names.collect::<Result<Vec<_>>>()?;
+            names.sort();
+            Ok(names)
+        };
+        let before = (names()?, project.read("src/slug.js")?);
+        for (closed, message) in [
+            (project.file("src"), "src/slug.js could not be changed; everything was put back"),
+            (project.path().to_owned(), "the changes could not be prepared in the project's folder"),
+        ] {
+            set_permissions(&closed, Permissions::from_mode(0o555))?;
+            let pull = as_nobody(&["pull", "edit"]).await?.code(1)?;
+            set_permissions(&closed, Permissions::from_mode(0o755))?;
+            assert!(pull.stderr.contains(&format!("nothing was pulled: {message}")), "{pull}");
+            assert!(pull.stderr.contains("hint: check space and permissions in the project"), "{pull}");
+            assert_eq!((names()?, project.read("src/slug.js")?), before, "{pull}");
+        }
+        as_nobody(&["pull", "edit"]).await?.ok()?;
+        assert!(project.read("src/slug.js")?.ends_with("// edited\n") && project.file("z.txt").exists());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
 async fn names_and_contents_from_the_pod_are_escaped_on_the_terminal() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let line = r#"touch "$(printf 'a\033]0;title\007b')"; printf 'x\033[31mred\n' >> src/slug.js"#;
         let (ws, project) = edited(lab, namespace, line).await?;
-        for arguments in [&["diff", "edit"][..], &["diff", "edit", "--json"], &["pull", "edit"]] {
-            let shown = ws.run_in(project.path(), arguments).await?;
+        let table = [
+            (&["diff", "edit"][..], [r"a\x1b]0;title\x07b", r"+x\x1b[31mred"].as_slice()),
+            (&["diff", "edit", "--json"], &[r"a\\x1b]0;title\\x07b"]),
+            (&["pull", "edit"], &[r"a\x1b]0;title\x07b"]),
+        ];
+        for (arguments, expected) in table {
+            let shown = ws.run_in(project.path(), arguments).await?.ok()?;
+            for text in expected {
+                assert!(shown.stdout.contains(text), "{text}: {}", shown.to_string().escape_debug());
+            }
             assert!(
                 !shown.stdout.contains('\u{1b}') && !shown.stderr.contains('\u{1b}'),
                 "{}",
