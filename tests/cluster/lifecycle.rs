@@ -1,9 +1,10 @@
 //! From `ws up` to nothing.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
+use tokio::try_join;
 use ws_tests::{
     class,
     namespace::{SOON, nothing_is_left, with_namespace},
@@ -90,14 +91,23 @@ async fn a_workspace_that_nobody_uses_ends_by_itself() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a_workspace_whose_lifetime_is_over_is_destroyed_while_it_is_used() -> Result<()> {
+async fn a_workspace_whose_lifetime_is_over_is_destroyed_while_it_is_used_and_its_changes_are_kept()
+-> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         let project = Project::sample()?;
         let path = project.path().display().to_string();
         ws.run(&["up", &path, "--name", "short", "--lifetime", "1m", "--detach"]).await?.ok()?;
-        let cut = ws.run(&["attach", "short", "--", "sleep", "600"]).await?;
-        assert!(!cut.is_ok(), "{cut}");
+        let line = "echo kept >> src/slug.js; sleep 600";
+        let attach = ["attach", "short", "--", "bash", "-c", line];
+        let run = ["run", "-q", "--lifetime", "1m", "--", "bash", "-c", line];
+        let (attached, ran) = try_join!(ws.run(&attach), ws.run_in(project.path(), &run))?;
+        for cut in [attached, ran] {
+            assert!(!cut.is_ok(), "{cut}");
+            let kept = cut.stderr.split_whitespace().rfind(|word| word.ends_with("changes.patch"));
+            let kept = kept.with_context(|| format!("no path is printed: {cut}"))?;
+            assert!(fs::read_to_string(kept)?.contains("+kept"), "{cut}");
+        }
         nothing_is_left(lab, namespace, SOON).await
     })
     .await

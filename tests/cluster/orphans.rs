@@ -1,10 +1,23 @@
 //! However the command ends, no pod stays behind.
 
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    process::Stdio,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use futures::{
+    future::{try_join, try_join_all},
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
+    time::{Instant, sleep, timeout},
+};
 use ws_tests::{
     class,
     lab::Lab,
@@ -76,6 +89,155 @@ async fn a_command_that_is_told_to_end_destroys_its_workspace_at_any_stage() -> 
         .await?;
     }
     Ok(())
+}
+
+/// Moments in the rest of a session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    Upload,
+    Program,
+    Saving,
+    Deleting,
+}
+
+const MOMENTS: [Moment; 4] = [Moment::Upload, Moment::Program, Moment::Saving, Moment::Deleting];
+/// Changes that take a while to be saved.
+const CHANGE: &str = "head -c 64M /dev/urandom > change.bin";
+/// Sessions at a time: the node has two cores.
+const AT_ONCE: usize = 4;
+
+/// A project that takes a while to be sent.
+fn large() -> Result<Project> {
+    let project = Project::sample()?;
+    let mut random = File::open("/dev/urandom")?.take(200 << 20);
+    io::copy(&mut random, &mut File::create(project.file("large.bin"))?)?;
+    Ok(project)
+}
+
+/// A class whose idle workspaces end soon, and of which many fit on the node.
+async fn impatient(lab: &Lab) -> Result<String> {
+    class::create(lab, json!({"lifetime": {"idle": "5s"}, "resources": {"requests": {"cpu": "50m"}}})).await
+}
+
+/// Whether `ws` remembers something under this name of its only workspace.
+fn remembers(ws: &Ws, name: &str) -> Result<bool> {
+    let workspaces = fs::read_dir(ws.state().join("workspaces"))?;
+    Ok(workspaces.flatten().any(|workspace| workspace.path().join(name).exists()))
+}
+
+/// Sets the finalizers of the pod, which cannot go as long as it has any.
+async fn hold(lab: &Lab, namespace: &str, finalizers: &str) -> Result<()> {
+    let patch = format!(r#"{{"metadata": {{"finalizers": {finalizers}}}}}"#);
+    let arguments = ["-n", namespace, "patch", "pod", "victim", "--type=merge", "-p", &patch];
+    lab.kubectl(&arguments).await?.ok().map(drop)
+}
+
+impl Moment {
+    fn program(self) -> String {
+        match self {
+            Self::Upload => "true".to_owned(),
+            Self::Program => "echo here; sleep 600".to_owned(),
+            // Long enough for the pod to be held back.
+            Self::Deleting => "echo here; sleep 2".to_owned(),
+            Self::Saving => format!("{CHANGE}; echo here"),
+        }
+    }
+
+    /// Waits for the moment; fails if it is over by then.
+    async fn reached(self, lab: &Lab, namespace: &str, ws: &Ws, session: &mut Child) -> Result<()> {
+        if self == Self::Upload {
+            let [.., ready] = STAGES;
+            reached(lab, namespace, ready).await?;
+            ensure!(!remembers(ws, "baseline")?, "the project has arrived");
+            return Ok(());
+        }
+        let output = session.stdout.as_mut().context("the output is read")?;
+        let mut line = String::new();
+        timeout(Duration::from_secs(30), BufReader::new(output).read_line(&mut line)).await??;
+        ensure!(line == "here\n", "{line}");
+        if self == Self::Saving {
+            sleep(Duration::from_millis(300)).await;
+            ensure!(!remembers(ws, "changes.patch")?, "the changes are saved");
+        }
+        if self == Self::Deleting {
+            hold(lab, namespace, r#"["tests.ws.dev/hold"]"#).await?;
+            let question = ["get", "workspace", "victim", "-o", "jsonpath={.metadata.deletionTimestamp}"];
+            reached(lab, namespace, ("the workspace is being deleted", &question)).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a session up to the moment and ends it: with these signals, or without any by force.
+    async fn end(self, project: &Project, signals: &[&str]) -> Result<()> {
+        with_namespace(async |lab, namespace| {
+            let (ws, class) = (Ws::new(lab, namespace)?, impatient(lab).await?);
+            let program = self.program();
+            let arguments = ["run", "--name", "victim", "--class", &class, "--", &program];
+            let mut command = ws.command(project.path(), &arguments);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+            let mut session = command.spawn()?;
+            self.reached(lab, namespace, &ws, &mut session).await?;
+            for name in signals {
+                signal(&session, name).await?;
+            }
+            if signals.is_empty() {
+                session.kill().await?;
+            }
+            if self == Self::Deleting {
+                hold(lab, namespace, "null").await?;
+            }
+            if signals.is_empty() {
+                nothing_is_left(lab, namespace, Duration::from_secs(40)).await?;
+            } else {
+                let status = timeout(Duration::from_secs(30), session.wait()).await??;
+                // A program that has ended well stays so, and what it changed is kept.
+                let was_done = matches!(self, Self::Saving | Self::Deleting);
+                ensure!(status.success() == was_done, "{status}");
+                ensure!(remembers(&ws, "changes.patch")? == (self == Self::Saving), "the patch");
+                nothing_is_left(lab, namespace, SOON).await?;
+            }
+            class::delete(lab, &class).await
+        })
+        .await
+        .with_context(|| format!("{self:?}, {signals:?}"))
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_session_that_is_killed_at_any_moment_leaves_nothing() -> Result<()> {
+    let (large, small) = (large()?, Project::sample()?);
+    let project = |moment: Moment| if moment == Moment::Upload { &large } else { &small };
+    let sessions = MOMENTS.map(|moment| moment.end(project(moment), &[]));
+    try_join(try_join_all(sessions), a_down_that_is_killed()).await.map(drop)
+}
+
+/// Ends a `ws down` by force while it saves the changes.
+async fn a_down_that_is_killed() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, class, project) = (Ws::new(lab, namespace)?, impatient(lab).await?, Project::sample()?);
+        ws.run_in(project.path(), &["up", "--name", "victim", "--class", &class, "--detach"]).await?.ok()?;
+        ws.bash("victim", CHANGE).await?.ok()?;
+        let mut down = ws.start(project.path(), &["down", "victim"])?;
+        sleep(Duration::from_millis(500)).await;
+        ensure!(down.try_wait()?.is_none(), "the command has ended");
+        down.kill().await?;
+        nothing_is_left(lab, namespace, Duration::from_secs(40)).await?;
+        class::delete(lab, &class).await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_session_that_is_told_to_end_at_any_moment_destroys_its_workspace() -> Result<()> {
+    let (large, small) = (large()?, Project::sample()?);
+    let project = |moment: Moment| if moment == Moment::Upload { &large } else { &small };
+    // A terminal that is closed sends SIGHUP twice at once.
+    let signals: [&[&str]; 3] = [&["INT"], &["TERM"], &["HUP", "HUP"]];
+    let sessions = MOMENTS.iter().flat_map(|moment| signals.map(|signals| (*moment, signals)));
+    let ended = stream::iter(sessions).map(|(moment, signals)| moment.end(project(moment), signals));
+    ended.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 #[tokio::test]
