@@ -11,6 +11,7 @@ pub mod pod;
 pub mod probe;
 pub mod project;
 pub mod stock;
+pub mod unconfined;
 pub mod user;
 pub mod wait;
 pub mod ws;
