@@ -2,13 +2,19 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
-use tokio::time::{Instant, timeout};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tokio::{
+    process::Command,
+    time::{Instant, timeout},
+};
 use ws_tests::{
     command::{run, run_with_input},
+    lab::Lab,
     namespace::with_namespace,
     project::Project,
     stock::Stock,
+    wait::eventually,
     ws::Ws,
 };
 
@@ -103,6 +109,14 @@ async fn d01_another_host_key_is_refused_before_anything_is_said() -> Result<()>
             refused.stdout.is_empty() && refused.stderr.contains("Host key verification failed"),
             "{refused}"
         );
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("ours", Project::empty()?.path()).await?;
+        ws.bash("ours", "echo reached").await?.ok()?;
+        let other =
+            json!([{"op": "replace", "path": "/status/ssh/hostKey", "value": session.public_key("other")?}]);
+        patch_status(lab, namespace, "ours", &other).await?;
+        let refused = ws.bash("ours", "echo reached").await?.code(1)?;
+        ensure!(refused.stdout.is_empty() && refused.stderr.contains("host key"), "{refused}");
         Ok(())
     })
     .await
@@ -137,7 +151,7 @@ async fn d02_only_the_certificate_for_this_pod_opens_it() -> Result<()> {
         session.key("forged").await?;
         let uid = ["-n", namespace, "get", "pod", "mine", "-o", "jsonpath={.metadata.uid}"];
         let principal = lab.kubectl(&uid).await?.ok()?.stdout;
-        let mut sign = tokio::process::Command::new("ssh-keygen");
+        let mut sign = Command::new("ssh-keygen");
         sign.args(["-q", "-I", "forged", "-n", &principal, "-s"])
             .arg(session.path("ca"))
             .arg(session.path("forged.pub"));
@@ -157,10 +171,19 @@ async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
         let back = ["-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:9999:127.0.0.1:22"];
         let refused = session.run(&back, &["echo reached"]).await?.code(255)?;
         ensure!(refused.stderr.contains("remote port forwarding failed"), "{refused}");
-        let agent = session.run(&["-A"], &["echo agent=$SSH_AUTH_SOCK"]).await?.ok()?;
-        assert_eq!(agent.stdout, "agent=\n");
-        let outward = session.run(&["-W", "10.96.0.1:443"], &[]).await?;
-        ensure!(!outward.is_ok(), "a tunnel out of the pod: {outward}");
+        let socket = session.path("agent");
+        let mut agent = Command::new("ssh-agent");
+        let _agent = agent.arg("-D").arg("-a").arg(&socket).kill_on_drop(true).spawn()?;
+        eventually(Duration::from_secs(5), "an agent", async || anyhow::Ok(socket.exists().then_some(())))
+            .await?;
+        let mut ssh = session.command(&["-A", "-v"], &["echo agent=$SSH_AUTH_SOCK"]);
+        ssh.env("SSH_AUTH_SOCK", &socket);
+        let offered = run(ssh, Duration::from_mins(1)).await?.ok()?;
+        ensure!(
+            offered.stderr.contains("Requesting authentication agent forwarding"),
+            "nothing is proven: {offered}"
+        );
+        assert_eq!(offered.stdout, "agent=\n", "{offered}");
         Ok(())
     })
     .await
@@ -168,13 +191,104 @@ async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn d07_names_are_never_a_command_line() -> Result<()> {
+async fn d03_only_ports_of_the_pod_itself_are_forwarded() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let session = Stock::up(lab, namespace, "out").await?;
+        let request = async |address: &str| {
+            let ssh = session.command(&["-W", address], &[]);
+            run_with_input(ssh, b"GET / HTTP/1.0\r\n\r\n".to_vec(), Duration::from_mins(1)).await
+        };
+        // The control: the same way leads to a server in the pod, which outlives the session that starts it.
+        let serve =
+            "cd /tmp; setsid python3 -m http.server 8000 --bind 127.0.0.1 >/dev/null 2>&1 </dev/null &";
+        session.run(&[], &[serve]).await?.ok()?;
+        eventually(Duration::from_secs(20), "an answer from the pod", async || {
+            anyhow::Ok(request("127.0.0.1:8000").await?.stdout.starts_with("HTTP/1.0 200").then_some(()))
+        })
+        .await?;
+        for elsewhere in ["10.96.0.1:443", "169.254.169.254:80", "telemetry.example:443"] {
+            let refused = request(elsewhere).await?.code(255)?;
+            ensure!(
+                refused.stdout.is_empty() && refused.stderr.contains("administratively prohibited"),
+                "{refused}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Changes a Workspace's status as somebody who has taken over the operator or the gateway could.
+async fn patch_status(lab: &Lab, namespace: &str, name: &str, patch: &Value) -> Result<()> {
+    let patch = patch.to_string();
+    let kubectl =
+        ["-n", namespace, "patch", "workspace", name, "--subresource=status", "--type=json", "-p", &patch];
+    lab.kubectl(&kubectl).await?.ok().map(drop)
+}
+
+/// A status with `text` wherever the cluster can say something.
+fn saying(text: &str) -> Value {
+    let condition = json!({
+        "type": "Told", "status": "True", "reason": "Told", "message": text, "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let denied = json!({"host": text, "count": 1, "at": "2026-01-01T00:00:00Z"});
+    let egress = json!({"allowed": 0, "denied": 1, "uploadedBytes": 0, "lastDenied": [denied]});
+    json!([
+        {"op": "add", "path": "/status/podName", "value": text},
+        {"op": "add", "path": "/status/ssh/hostKey", "value": text},
+        {"op": "add", "path": "/status/egress", "value": egress},
+        {"op": "add", "path": "/status/message", "value": text},
+        {"op": "add", "path": "/status/conditions/-", "value": condition},
+    ])
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn d07_what_the_cluster_says_is_never_run_or_printed_as_it_is() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
-        for name in ["$(touch pwned)", "a\nb", "-oProxyCommand=touch pwned", "../etc", "a b", ""] {
-            let refused = ws.run(&["attach", "--", name]).await?;
-            ensure!(refused.code == Some(2) || refused.code == Some(1), "{name:?}: {refused}");
-            ensure!(!ws.home().join("pwned").exists(), "{name:?} was run");
+        let project = Project::empty()?;
+        // The control: what is harmless is shown.
+        ws.up("plain", project.path()).await?;
+        patch_status(lab, namespace, "plain", &saying("harmless.example")).await?;
+        let shown = ws.run(&["describe", "plain"]).await?.ok()?;
+        ensure!(shown.stdout.matches("harmless.example").count() > 2, "{shown}");
+        for (number, text) in [
+            "$(touch pwned)",
+            "`touch pwned`",
+            "fine\nPWNED",
+            "-oProxyCommand=touch pwned",
+            "../../../../api/v1/secrets",
+            "\u{1b}]0;PWNED\u{7}\u{9b}31m",
+            "\u{202e}PWNED",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("said-{number}");
+            ws.up(&name, project.path()).await?;
+            patch_status(lab, namespace, &name, &saying(text)).await?;
+            let attach = ["attach", &name, "--", "true"];
+            let folder = project.path().to_str().context("a name in UTF-8")?;
+            let up = ["up", folder, "--name", &name, "--detach"];
+            for arguments in
+                [&["describe", &name][..], &["describe", &name, "--json"], &["ls", "--json"], &attach, &up]
+            {
+                let output = ws.run(arguments).await?;
+                let may_fail = arguments == attach || arguments == up;
+                ensure!(output.is_ok() || may_fail, "{text:?}: {output}");
+                let printed = [output.stdout.as_str(), output.stderr.as_str()].concat();
+                let raw = |sign: char| (sign.is_control() && sign != '\n') || sign == '\u{202e}';
+                ensure!(!printed.contains(raw), "{text:?} is printed as it is: {output}");
+                ensure!(
+                    !printed.lines().any(|line| line.starts_with("PWNED")),
+                    "{text:?} is a line: {output}"
+                );
+                for folder in [ws.home(), project.path()] {
+                    ensure!(!folder.join("pwned").exists(), "{text:?} was run by {arguments:?}");
+                }
+            }
+            ws.run(&["down", &name]).await?.ok()?;
         }
         Ok(())
     })
