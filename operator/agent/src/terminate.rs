@@ -27,7 +27,7 @@ pub fn requested() -> io::Result<impl Future<Output = ()> + use<>> {
     })?;
     Ok(async {
         if told.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
 }

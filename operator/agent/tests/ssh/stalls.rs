@@ -129,9 +129,9 @@ impl<'a> Shared<'a> {
         let control = workspace.path("control");
         let mut master = workspace.ssh();
         master.args(["-o", "ControlMaster=yes", "-N", "-S"]).arg(&control).arg("127.0.0.1");
-        let _master = master.spawn().unwrap();
+        let master = master.spawn().unwrap();
         super::fixture::eventually("the master listens", || control.exists()).await;
-        Self { workspace, control, _master }
+        Self { workspace, control, _master: master }
     }
 
     fn command(&self, line: &str) -> Command {
