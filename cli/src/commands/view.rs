@@ -6,6 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use serde::Serialize;
 use ws_api::workspace::{EgressStatus, Phase, Timings, Workspace};
+use ws_tree::Escaped;
 
 use crate::{state::Memory, units};
 
@@ -141,9 +142,11 @@ impl Description {
                 add("Denied", Some(format!("{} ({}×, last {})", denied.host, denied.count, denied.at.0)));
             }
         }
-        let lines: Vec<_> =
-            lines.iter().map(|(name, value)| format!("{:<11} {value}", format!("{name}:"))).collect();
-        lines.join("\n")
+        // What the cluster says must not end a line and begin one of its own.
+        let line = |(name, value): &(_, String)| {
+            format!("{:<11} {}", format!("{name}:"), Escaped::line(value.as_bytes()))
+        };
+        lines.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -253,6 +256,14 @@ mod tests {
     #[test]
     fn a_description_says_all_that_is_known() {
         insta::assert_snapshot!(Description::of(&workspace(), None).text(now()));
+    }
+
+    #[test]
+    fn what_the_cluster_says_makes_no_line_of_its_own() {
+        let mut hostile = workspace();
+        hostile.status.as_mut().unwrap().pod_name = Some("fix\nPhase:      Ready".to_owned());
+        let text = Description::of(&hostile, None).text(now());
+        assert!(text.contains("\nPod:        fix\\x0aPhase:      Ready\n"), "{text}");
     }
 
     #[test]
