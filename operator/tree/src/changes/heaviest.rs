@@ -61,13 +61,14 @@ mod tests {
 
     #[test]
     fn one_place_is_named_that_holds_most() {
+        type Changes<'a> = &'a [(&'a str, u64, bool)];
         const BYTES: Exceeded = Exceeded::Bytes(1);
         const ENTRIES: Exceeded = Exceeded::Entries(1);
         let build =
             [("src/a", 5, true), ("target", 0, true), ("target/d", 0, true), ("target/d/x", 90, true)];
         let spread = [("a/1", 10, true), ("b/1", 11, true), ("c/1", 10, true)];
         let uploaded = [("data/big", 90, false), ("data/small", 1, false), ("new", 3, true)];
-        let table: [(Exceeded, &[(&str, u64, bool)], Option<&str>); 6] = [
+        let table: [(Exceeded, Changes<'_>, Option<&str>); 6] = [
             (BYTES, &build, Some("target")),
             (ENTRIES, &build, Some("target")),
             (BYTES, &spread, Some("b")),
