@@ -1,6 +1,6 @@
 //! What the admission policies leave to an operator that is taken over: the tests act in its name, and nothing is stored.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use ws_tests::{command::Output, lab::Lab, namespace::with_namespace};
 
@@ -63,8 +63,8 @@ fn changed(mut object: Value, changes: &[(&str, Value)]) -> Result<Value> {
         let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
         match object.pointer_mut(parent) {
             Some(Value::Array(list)) => list.push(value.clone()),
-            Some(parent) => parent[key] = value.clone(),
-            None => anyhow::bail!("there is no {parent}"),
+            Some(Value::Object(fields)) => drop(fields.insert(key.into(), value.clone())),
+            _ => bail!("{parent} has no members"),
         }
     }
     Ok(object)

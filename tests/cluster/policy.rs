@@ -45,7 +45,7 @@ async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Resu
                     ensure!(phase == "Failed", "{phase}, and {error:#}");
                     anyhow::Ok(Some(()))
                 })
-                .await?
+                .await?;
             }
         }
         open_pod(lab, namespace, "open").await?;

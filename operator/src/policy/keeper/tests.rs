@@ -1,4 +1,5 @@
 use http::StatusCode;
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 use kube::{
     core::DeserializeGuard,
     runtime::{reflector::store::Writer, watcher},
@@ -33,7 +34,7 @@ fn stored() -> NetworkPolicy {
 /// The policy with a way out to everywhere.
 fn widened() -> NetworkPolicy {
     let mut policy = stored();
-    policy.spec.as_mut().unwrap().egress = Some(vec![Default::default()]);
+    policy.spec.as_mut().unwrap().egress = Some(vec![NetworkPolicyEgressRule::default()]);
     policy
 }
 
