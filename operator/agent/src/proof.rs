@@ -21,8 +21,12 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::fro
 const MARGIN: u32 = 8;
 /// Bounds of the time that an attempt on the gateway is given; it doubles with each.
 const GATEWAY_PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
-/// Looks in a row that may show nothing: five minutes, which an update of the gateway does not take.
-const MAX_BLIND: u32 = 10;
+/// What looks in a row that show nothing may add up to, and what each adds. Code in the workspace can keep a look from being
+/// made, so that is borne for five minutes. A silent gateway is the cluster's trouble, and the work in the pod is not to be lost
+/// to it: half an hour.
+const MAX_DOUBT: u32 = 60;
+const UNMADE: u32 = 6;
+const SILENT: u32 = 1;
 
 /// What was found so far.
 #[derive(Debug)]
@@ -148,31 +152,31 @@ fn patience(connected_within: Duration) -> Duration {
 /// made is no denial; and a look that shows nothing must not be followed by others like it for ever.
 #[derive(Debug, Default)]
 pub struct Watch {
-    blind: u32,
+    doubt: u32,
 }
 
 impl Watch {
     /// Takes what one look showed of the gateway and of what is forbidden, and tells whether the workspace must end.
     pub fn looked(&mut self, gateway: &Attempt, forbidden: &Round) -> Option<Ending> {
-        let (reason, why) = match (forbidden, gateway) {
+        let (reason, doubt, why) = match (forbidden, gateway) {
             (Round::Reached(target), _) => {
                 let message = format!("{target} was reached while the workspace was in use");
                 return Some(Ending { reason: Reason::EgressBreach, message });
             }
             (Round::Denied, Attempt::Reached) => {
-                self.blind = 0;
+                self.doubt = 0;
                 return None;
             }
             (Round::Unmade(why), _) | (Round::Denied, Attempt::Unmade(why)) => {
-                (Reason::EgressBreach, why.as_str())
+                (Reason::EgressBreach, UNMADE, why.as_str())
             }
             (Round::Denied, Attempt::Denied) => {
-                (Reason::GatewayUnreachable, "the gateway's proxy port was not reached")
+                (Reason::GatewayUnreachable, SILENT, "the gateway's proxy port was not reached")
             }
         };
-        self.blind += 1;
-        let message = format!("{MAX_BLIND} looks in a row could not show that the pod is isolated: {why}");
-        (self.blind >= MAX_BLIND).then_some(Ending { reason, message })
+        self.doubt += doubt;
+        let message = format!("for too long, no look could show that the pod is isolated: {why}");
+        (self.doubt >= MAX_DOUBT).then_some(Ending { reason, message })
     }
 }
 
@@ -274,18 +278,18 @@ mod tests {
     #[test]
     fn a_workspace_in_use_ends_when_too_many_looks_in_a_row_show_nothing() {
         let unmade = || "no port is free".to_owned();
-        for (gateway, forbidden, reason, why) in [
-            (Attempt::Denied, Round::Denied, Reason::GatewayUnreachable, "proxy port was not reached"),
-            (Attempt::Unmade(unmade()), Round::Denied, Reason::EgressBreach, "no port is free"),
-            (Attempt::Reached, Round::Unmade(unmade()), Reason::EgressBreach, "no port is free"),
-            (Attempt::Denied, Round::Unmade(unmade()), Reason::EgressBreach, "no port is free"),
+        for (gateway, forbidden, looks, reason, why) in [
+            (Attempt::Denied, Round::Denied, 60, Reason::GatewayUnreachable, "proxy port was not reached"),
+            (Attempt::Unmade(unmade()), Round::Denied, 10, Reason::EgressBreach, "no port is free"),
+            (Attempt::Reached, Round::Unmade(unmade()), 10, Reason::EgressBreach, "no port is free"),
+            (Attempt::Denied, Round::Unmade(unmade()), 10, Reason::EgressBreach, "no port is free"),
         ] {
             let mut watch = Watch::default();
-            for _ in 1..MAX_BLIND {
+            for _ in 1..looks {
                 assert_eq!(watch.looked(&gateway, &forbidden), None);
             }
             assert_eq!(watch.looked(&Attempt::Reached, &Round::Denied), None, "it begins anew");
-            for _ in 1..MAX_BLIND {
+            for _ in 1..looks {
                 assert_eq!(watch.looked(&gateway, &forbidden), None);
             }
             let ending = watch.looked(&gateway, &forbidden).unwrap();
