@@ -10,7 +10,10 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use ws_api::workspace::{Phase, Workspace};
+use ws_api::{
+    names::WorkspaceName,
+    workspace::{Phase, Workspace},
+};
 
 use crate::{
     carrier::{self, Method, Pod},
@@ -49,8 +52,8 @@ pub async fn dial(
     // Boxed, because it holds all of the handshake.
     let call = Box::pin(async {
         let mut sight = observed.subscribe();
-        let (workspace, terms) = addressable(&mut sight, identity, ui).await?;
-        Caller::new(cluster, &workspace, identity, terms).call(&mut sight).await
+        let address = addressable(&mut sight, identity, ui).await?;
+        Caller::new(cluster, identity, address).call(&mut sight).await
     });
     tokio::select! {
         biased;
@@ -97,28 +100,51 @@ pub fn over(sight: &Sight) -> Option<Error> {
     })
 }
 
+/// Where and who the agent is.
+struct Address {
+    pod: WorkspaceName,
+    terms: Terms,
+}
+
 /// Waits until the status says where and who the agent is.
 async fn addressable(
     sight: &mut watch::Receiver<Sight>,
     identity: &Identity,
     ui: Option<&Ui>,
-) -> Result<(Workspace, Terms), Error> {
+) -> Result<Address, Error> {
     let claimed =
         timeout(OPERATOR_LIMIT, sight.wait_for(|sight| sight.workspace.status.is_some())).await.is_ok();
     if !claimed && let Some(ui) = ui {
         ui.warn("no operator has taken the workspace yet: is ws-operator running? `kubectl get pods -A -l app.kubernetes.io/name=ws-operator`");
     }
-    let found = sight.wait_for(|sight| terms(&sight.workspace, identity).is_some()).await;
-    let workspace = found.map_err(|_| Error::internal("the watch of the workspace ended"))?.workspace.clone();
-    let terms =
-        terms(&workspace, identity).ok_or_else(|| Error::internal("the status changed while it was read"))?;
-    Ok((workspace, terms))
+    let said = |sight: &Sight| !matches!(address(&sight.workspace, identity), Ok(None));
+    let found =
+        sight.wait_for(said).await.map_err(|_| Error::internal("the watch of the workspace ended"))?;
+    address(&found.workspace, identity)?
+        .ok_or_else(|| Error::internal("the status changed while it was read"))
 }
 
-fn terms(workspace: &Workspace, identity: &Identity) -> Option<Terms> {
-    let status = workspace.status.as_ref()?;
-    status.pod_name.as_ref()?;
-    Terms::read(status.ssh.as_ref()?, identity)
+/// What the status says; none as long as it does not say it all. A status that can never be used is an error: the operator wrote
+/// it, or whoever else may.
+fn address(workspace: &Workspace, identity: &Identity) -> Result<Option<Address>, Error> {
+    let Some(status) = &workspace.status else { return Ok(None) };
+    let (Some(pod), Some(ssh)) = (&status.pod_name, &status.ssh) else { return Ok(None) };
+    let pod = pod.parse().map_err(|_| unusable(workspace, "names a pod that cannot be one"))?;
+    let terms =
+        Terms::read(ssh, identity).map_err(|_| unusable(workspace, "names a host key that is none"))?;
+    match terms {
+        Some(terms) => Ok(Some(Address { pod, terms })),
+        None if status.phase == Some(Phase::Ready) => {
+            Err(unusable(workspace, "has no certificate for this session's key"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn unusable(workspace: &Workspace, why: &str) -> Error {
+    let name = workspace.metadata.name.as_deref().unwrap_or_default();
+    Error::user(format!("the status of workspace `{name}` {why}"))
+        .hinted(format!("`ws describe {name}` shows it, `ws down {name}` ends the workspace"))
 }
 
 fn too_slow(workspace: &Workspace) -> Error {
@@ -139,9 +165,12 @@ struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    fn new(cluster: &'a Cluster, workspace: &Workspace, identity: &'a Identity, terms: Terms) -> Self {
-        let name = workspace.status.as_ref().and_then(|status| status.pod_name.clone()).unwrap_or_default();
-        let pod = Pod { client: cluster.client(), namespace: cluster.namespace().to_owned(), name };
+    fn new(cluster: &'a Cluster, identity: &'a Identity, Address { pod, terms }: Address) -> Self {
+        let pod = Pod {
+            client: cluster.client(),
+            namespace: cluster.namespace().to_owned(),
+            name: pod.to_string(),
+        };
         Self { cluster, pod, identity, terms, method: Method::PortForward, misses: 0, refusal: None }
     }
 
@@ -208,4 +237,44 @@ impl<'a> Caller<'a> {
 
 fn is_ready(sight: &Sight) -> bool {
     sight.workspace.status.as_ref().and_then(|status| status.phase) == Some(Phase::Ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFO/4UYtQoHTSC3QLPTcN3zBr2kVB0OvIghKbYXjyFCr";
+
+    fn address_of(status: Value) -> Result<Option<Address>, Error> {
+        let workspace = serde_json::from_value(json!({
+            "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "fix"},
+            "spec": {"sshPublicKeys": []}, "status": status,
+        }));
+        address(&workspace.unwrap(), &Identity::generate().unwrap())
+    }
+
+    #[test]
+    fn a_status_that_says_not_everything_yet_is_waited_for() {
+        for status in [
+            json!(null),
+            json!({"podName": "fix"}),
+            json!({"podName": "fix", "ssh": {"hostKey": KEY}, "phase": "Starting"}),
+        ] {
+            assert!(matches!(address_of(status.clone()), Ok(None)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_can_never_be_used_is_not_waited_for() {
+        for (status, why) in [
+            (json!({"podName": "../secrets/a", "ssh": {"hostKey": KEY}}), "names a pod that cannot be one"),
+            (json!({"podName": "fix", "ssh": {"hostKey": "$(id)"}}), "names a host key that is none"),
+            (json!({"podName": "fix", "ssh": {"hostKey": KEY}, "phase": "Ready"}), "has no certificate"),
+        ] {
+            let error = address_of(status).err().unwrap();
+            assert!(error.message.contains(why), "{}", error.message);
+        }
+    }
 }

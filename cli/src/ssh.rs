@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use russh::{
     Channel, Disconnect, client,
     client::Msg,
-    keys::{Algorithm, Certificate, PrivateKey, PublicKey},
+    keys::{Algorithm, Certificate, PrivateKey, PublicKey, ssh_key},
 };
 use tokio::time::timeout;
 use ws_api::{ssh::USER, workspace::Ssh};
@@ -75,13 +75,13 @@ impl From<PrivateKey> for Identity {
 }
 
 impl Terms {
-    /// Reads the status; none if it has nothing for this key yet.
-    pub fn read(ssh: &Ssh, identity: &Identity) -> Option<Self> {
-        let host_key = PublicKey::from_openssh(&ssh.host_key).ok()?;
+    /// Reads the status; none if it has nothing for this key yet. Fails if its host key is none.
+    pub fn read(ssh: &Ssh, identity: &Identity) -> Result<Option<Self>, ssh_key::Error> {
+        let host_key = PublicKey::from_openssh(&ssh.host_key)?;
         let certificates = ssh.certificates.iter().filter_map(|line| Certificate::from_openssh(line).ok());
         let mut ours =
             certificates.filter(|certificate| certificate.public_key() == identity.0.public_key().key_data());
-        Some(Self { host_key, certificate: ours.next()? })
+        Ok(ours.next().map(|certificate| Self { host_key, certificate }))
     }
 }
 

@@ -100,6 +100,7 @@ async fn a_taken_over_operator_makes_no_pod_but_a_contained_one() -> Result<()> 
         let config =
             json!({"name": "READ", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}});
         let mut second = pod()["spec"]["containers"][0].clone();
+        second["name"] = json!("second");
         second["env"] = json!([secret.clone()]);
         for (what, pointer, value) in [
             ("another Secret", "/spec/containers/0/env/-", secret),

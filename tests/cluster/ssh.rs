@@ -115,7 +115,7 @@ async fn d01_another_host_key_is_refused_before_anything_is_said() -> Result<()>
         let other =
             json!([{"op": "replace", "path": "/status/ssh/hostKey", "value": session.public_key("other")?}]);
         patch_status(lab, namespace, "ours", &other).await?;
-        let refused = ws.bash("ours", "echo reached").await?.code(1)?;
+        let refused = ws.bash("ours", "echo reached").await?.code(76)?;
         ensure!(refused.stdout.is_empty() && refused.stderr.contains("host key"), "{refused}");
         Ok(())
     })

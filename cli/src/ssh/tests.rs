@@ -114,7 +114,7 @@ where
 async fn the_pinned_host_key_and_nothing_else_is_the_workspace() {
     let identity = Identity::generate().unwrap();
     let (real, other) = (key(), key());
-    let terms = Terms::read(&status(&identity, real.public_key()), &identity).unwrap();
+    let terms = Terms::read(&status(&identity, real.public_key()), &identity).unwrap().unwrap();
     let attempts = Attempts::default();
     let connection = Connection::open(Box::new(serve(real, &attempts)), &identity, &terms).await;
     assert!(connection.is_ok_and(|connection| !connection.is_closed()));
@@ -132,7 +132,7 @@ async fn the_pinned_host_key_and_nothing_else_is_the_workspace() {
 async fn nothing_that_the_server_opens_is_accepted() {
     let identity = Identity::generate().unwrap();
     let host_key = key();
-    let terms = Terms::read(&status(&identity, host_key.public_key()), &identity).unwrap();
+    let terms = Terms::read(&status(&identity, host_key.public_key()), &identity).unwrap().unwrap();
     let attempts = Attempts::default();
     let connection =
         Connection::open(Box::new(serve(host_key, &attempts)), &identity, &terms).await.ok().unwrap();
@@ -146,7 +146,7 @@ async fn nothing_that_the_server_opens_is_accepted() {
 async fn a_subsystem_that_is_refused_is_not_waited_for() {
     let identity = Identity::generate().unwrap();
     let host_key = key();
-    let terms = Terms::read(&status(&identity, host_key.public_key()), &identity).unwrap();
+    let terms = Terms::read(&status(&identity, host_key.public_key()), &identity).unwrap().unwrap();
     let stream = Box::new(serve_with(host_key, Ignorant));
     let connection = Connection::open(stream, &identity, &terms).await.ok().unwrap();
     let (mut reader, _writer) = connection.subsystem("unknown").await.unwrap().split();
@@ -157,7 +157,7 @@ async fn a_subsystem_that_is_refused_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_does_not_hold_the_command() {
     let identity = Identity::generate().unwrap();
-    let terms = Terms::read(&status(&identity, key().public_key()), &identity).unwrap();
+    let terms = Terms::read(&status(&identity, key().public_key()), &identity).unwrap().unwrap();
     let (near, _far) = tokio::io::duplex(1 << 16);
     let silent = Connection::open(Box::new(near), &identity, &terms).await;
     assert!(matches!(silent, Err(ConnectError::Silent(_))));
@@ -168,7 +168,7 @@ async fn a_server_that_talks_nonsense_ends_the_attempt() {
     use tokio::io::AsyncWriteExt as _;
 
     let identity = Identity::generate().unwrap();
-    let terms = Terms::read(&status(&identity, key().public_key()), &identity).unwrap();
+    let terms = Terms::read(&status(&identity, key().public_key()), &identity).unwrap().unwrap();
     let floods: [&[u8]; 4] = [
         &[0xff; 1 << 12],
         b"SSH-2.0-x\r\n\xff\xff\xff\xff\x00",
@@ -187,7 +187,7 @@ async fn a_server_that_talks_nonsense_ends_the_attempt() {
 fn a_status_for_another_key_is_not_for_us() {
     let (ours, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
     let status = status(&other, key().public_key());
-    assert!(Terms::read(&status, &ours).is_none());
-    assert!(Terms::read(&status, &other).is_some());
-    assert!(Terms::read(&Ssh::default(), &ours).is_none());
+    assert!(Terms::read(&status, &ours).unwrap().is_none());
+    assert!(Terms::read(&status, &other).unwrap().is_some());
+    assert!(Terms::read(&Ssh::default(), &ours).is_err(), "its host key is none");
 }
