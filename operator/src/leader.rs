@@ -5,9 +5,10 @@
 use std::{fmt::Display, time::Duration};
 
 use anyhow::Context as _;
-use kube::{Client, Config};
+use kube::{Config, client::ClientBuilder};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::time::{Instant, sleep, timeout};
+use tower::timeout::TimeoutLayer;
 use tracing::{info, warn};
 
 /// Name of the Lease in the operator's namespace.
@@ -30,13 +31,11 @@ pub struct Candidate(LeaseManager);
 impl Candidate {
     /// Enters the election. `identity` tells this process from the other replicas.
     pub async fn new(mut config: Config, namespace: &str, identity: &str) -> anyhow::Result<Self> {
-        // Its own client: the limits would cut the controllers' watches.
-        config.connect_timeout = Some(REQUEST_LIMIT);
-        config.read_timeout = Some(REQUEST_LIMIT);
-        config.write_timeout = Some(REQUEST_LIMIT);
-        // Nor would repeated requests keep to it.
+        // Its own client: the limit would cut the controllers' watches. Requests that are repeated would not keep to it, and the
+        // configuration's own limits hold for connections, of which an idle one would be cut too.
         config.default_retry = false;
-        let client = Client::try_from(config).context("could not make a client for the lease")?;
+        let client = ClientBuilder::try_from(config).context("could not make a client for the lease")?;
+        let client = client.with_layer(&TimeoutLayer::new(REQUEST_LIMIT)).build();
         let manager = LeaseManagerBuilder::new(client, LEASE)
             .with_namespace(namespace)
             .with_identity(identity)

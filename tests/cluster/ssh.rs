@@ -288,7 +288,7 @@ async fn d07_what_the_cluster_says_is_never_run_or_printed_as_it_is() -> Result<
                     ensure!(!folder.join("pwned").exists(), "{text:?} was run by {arguments:?}");
                 }
             }
-            ws.run(&["down", &name]).await?.ok()?;
+            ws.run(&["down", &name, "--discard"]).await?.ok()?;
         }
         Ok(())
     })
