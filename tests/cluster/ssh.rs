@@ -220,7 +220,10 @@ async fn d03_only_ports_of_the_pod_itself_are_forwarded() -> Result<()> {
 
 /// Changes a Workspace's status as somebody who has taken over the operator or the gateway could.
 async fn patch_status(lab: &Lab, namespace: &str, name: &str, patch: &Value) -> Result<()> {
-    let patch = patch.to_string();
+    // kubectl reads patches as YAML, which allows no control characters, not even beyond ASCII.
+    let escaped =
+        |sign: char| if sign.is_ascii() { sign.into() } else { format!("\\u{:04x}", u32::from(sign)) };
+    let patch: String = patch.to_string().chars().map(escaped).collect();
     let kubectl =
         ["-n", namespace, "patch", "workspace", name, "--subresource=status", "--type=json", "-p", &patch];
     lab.kubectl(&kubectl).await?.ok().map(drop)
