@@ -247,7 +247,7 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFO/4UYtQoHTSC3QLPTcN3zBr2kVB0OvIghKbYXjyFCr";
 
-    fn address_of(status: Value) -> Result<Option<Address>, Error> {
+    fn address_of(status: &Value) -> Result<Option<Address>, Error> {
         let workspace = serde_json::from_value(json!({
             "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "fix"},
             "spec": {"sshPublicKeys": []}, "status": status,
@@ -262,7 +262,7 @@ mod tests {
             json!({"podName": "fix"}),
             json!({"podName": "fix", "ssh": {"hostKey": KEY}, "phase": "Starting"}),
         ] {
-            assert!(matches!(address_of(status.clone()), Ok(None)), "{status}");
+            assert!(matches!(address_of(&status), Ok(None)), "{status}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
             (json!({"podName": "fix", "ssh": {"hostKey": "$(id)"}}), "names a host key that is none"),
             (json!({"podName": "fix", "ssh": {"hostKey": KEY}, "phase": "Ready"}), "has no certificate"),
         ] {
-            let error = address_of(status).err().unwrap();
+            let error = address_of(&status).err().unwrap();
             assert!(error.message.contains(why), "{}", error.message);
         }
     }

@@ -5,7 +5,12 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use ws_tests::{namespace::with_namespace, pod::bare_pod, project::Project, ws::Ws};
+use ws_tests::{
+    namespace::with_namespace,
+    pod::{bare_pod, changed},
+    project::Project,
+    ws::Ws,
+};
 
 use crate::report::{Report, Samples};
 
@@ -23,10 +28,9 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             ws.run(&["down", "destroy"]).await?.ok()?;
             ours.push_ms(start.elapsed());
 
-            let mut pod =
-                bare_pod("destroy", &image, &["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]);
+            let pod = bare_pod("destroy", &image, &["bash", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]);
             // Kubernetes' default, as the pod's owner would have it.
-            pod["spec"]["terminationGracePeriodSeconds"] = 30.into();
+            let pod = changed(pod, &[("/spec/terminationGracePeriodSeconds", 30.into())])?;
             lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
             lab.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod/destroy"]).await?.ok()?;
             let start = Instant::now();

@@ -1,8 +1,8 @@
 //! What the admission policies leave to an operator that is taken over: the tests act in its name, and nothing is stored.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use ws_tests::{command::Output, lab::Lab, namespace::with_namespace};
+use ws_tests::{command::Output, lab::Lab, namespace::with_namespace, pod::changed};
 
 /// Name and UID of a workspace, as a pod of it says.
 const NAME: &str = "held";
@@ -55,19 +55,6 @@ fn network_policy(gateway_namespace: &str) -> Value {
 
 fn secret() -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": owned("held-host-key")})
-}
-
-/// `object` with each of `changes` made: what is at a JSON pointer becomes the value.
-fn changed(mut object: Value, changes: &[(&str, Value)]) -> Result<Value> {
-    for (pointer, value) in changes {
-        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
-        match object.pointer_mut(parent) {
-            Some(Value::Array(list)) => list.push(value.clone()),
-            Some(Value::Object(fields)) => drop(fields.insert(key.into(), value.clone())),
-            _ => bail!("{parent} has no members"),
-        }
-    }
-    Ok(object)
 }
 
 /// Runs kubectl in the operator's name.

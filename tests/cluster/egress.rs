@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use ws_tests::{
     lab::Lab,
     namespace::with_namespace,
-    pod::{bare_pod, give_ipv6},
+    pod::{bare_pod, changed, give_ipv6},
     probe::{INTERNET_V6, Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
     wait::eventually,
@@ -202,9 +202,12 @@ async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str
     if let Some(class) = class {
         labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
     }
-    let mut pod = bare_pod(name, &image, &["timeout", "10", "bash", "-c", line]);
-    pod["metadata"]["labels"] = serde_json::to_value(labels)?;
-    pod["spec"]["restartPolicy"] = "Never".into();
-    pod["spec"]["containers"][0]["resources"] = serde_json::json!({"limits": {"cpu": "50m"}});
+    let pod = bare_pod(name, &image, &["timeout", "10", "bash", "-c", line]);
+    let changes = [
+        ("/metadata/labels", serde_json::to_value(labels)?),
+        ("/spec/restartPolicy", "Never".into()),
+        ("/spec/containers/0/resources", serde_json::json!({"limits": {"cpu": "50m"}})),
+    ];
+    let pod = changed(pod, &changes)?;
     lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok().map(drop)
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{command::run, lab::Lab};
+use crate::{command::run, lab::Lab, wait::eventually};
 
 /// The node's address in the network that [`give_ipv6`] makes, and the bridge that it is on.
 const IPV6_ROUTER: &str = "fd00:90::1";
@@ -29,6 +29,30 @@ pub fn bare_pod(name: &str, image: &str, command: &[&str]) -> Value {
             }],
         },
     })
+}
+
+/// `object` with each of `changes` made: what is at a JSON pointer (RFC 6901) becomes the value; below a list, it is added.
+pub fn changed(mut object: Value, changes: &[(&str, Value)]) -> Result<Value> {
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+        match object.pointer_mut(parent) {
+            Some(Value::Array(list)) => list.push(value.clone()),
+            Some(Value::Object(fields)) => drop(fields.insert(key.into(), value.clone())),
+            _ => bail!("{parent} has no members"),
+        }
+    }
+    Ok(object)
+}
+
+/// Creates `pod` and waits until it runs.
+pub async fn start(lab: &Lab, namespace: &str, pod: &Value) -> Result<()> {
+    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
+    let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let get = ["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"];
+    eventually(Duration::from_secs(20), "a running pod", async || {
+        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == "Running").then_some(()))
+    })
+    .await
 }
 
 /// Gives a running pod an IPv6 address, whose last number is `host`, and a route to everywhere: the lab's pods have neither.

@@ -8,8 +8,7 @@ use serde::Serialize;
 use crate::{
     command::{Output, run_with_input},
     lab::Lab,
-    pod::bare_pod,
-    wait::eventually,
+    pod,
     ws::Ws,
 };
 
@@ -76,13 +75,7 @@ pub async fn open_pod(lab: &Lab, namespace: &str, name: &str) -> Result<()> {
 
 /// A pod of `image` that no policy selects.
 pub async fn open_pod_of(lab: &Lab, namespace: &str, name: &str, image: &str) -> Result<()> {
-    let pod = bare_pod(name, image, &["sleep", "3600"]);
-    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
-    let get = ["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"];
-    eventually(Duration::from_secs(20), "a running pod", async || {
-        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == "Running").then_some(()))
-    })
-    .await
+    pod::start(lab, namespace, &pod::bare_pod(name, image, &["sleep", "3600"])).await
 }
 
 /// 128 random bits that no other test sends.

@@ -1,14 +1,12 @@
 //! A pod without any wall, as the control for those of a workspace.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::json;
 
 use crate::{
     lab::Lab,
     namespace::{create, delete, unique_name},
-    wait::eventually,
+    pod,
 };
 
 /// A pod of the workspaces' image that is root and that neither Kubernetes nor ws confines.
@@ -41,22 +39,8 @@ pub async fn with_unconfined_pod<T>(
 
 async fn start(lab: &Lab, namespace: &str) -> Result<()> {
     let image = lab.workspace_image().await?;
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "open"},
-        "spec": {
-            "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
-            "containers": [{
-                "name": "pod", "image": image, "command": ["sleep", "3600"],
-                "securityContext": {
-                    "privileged": true, "runAsUser": 0, "seccompProfile": {"type": "Unconfined"},
-                },
-            }],
-        },
-    });
-    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
-    let get = ["-n", namespace, "get", "pod", "open", "-o", "jsonpath={.status.phase}"];
-    eventually(Duration::from_secs(20), "a running pod", async || {
-        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == "Running").then_some(()))
-    })
-    .await
+    let nothing = json!({"privileged": true, "runAsUser": 0, "seccompProfile": {"type": "Unconfined"}});
+    let changes = [("/spec/securityContext", json!({})), ("/spec/containers/0/securityContext", nothing)];
+    pod::start(lab, namespace, &pod::changed(pod::bare_pod("open", &image, &["sleep", "3600"]), &changes)?)
+        .await
 }
