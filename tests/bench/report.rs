@@ -33,6 +33,12 @@ impl Samples {
         sorted.get(index).copied().unwrap_or(f64::NAN)
     }
 
+    /// Each of these samples less the median of the others.
+    pub(crate) fn less(&self, others: &Self) -> Self {
+        let median = others.median();
+        Self(self.0.iter().map(|value| value - median).collect())
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
@@ -52,7 +58,8 @@ impl Report {
         ours: &Samples,
         bar: &str,
     ) {
-        let ratio = ours.median() / theirs.median();
+        // The difference of two medians may be less than nothing.
+        let ratio = ours.median().max(0.0) / theirs.median();
         let row = format!(
             "| {what} | {} {unit} | {rival}: {} {unit} | **{ratio:.2}** | {bar} |",
             spread(ours),
