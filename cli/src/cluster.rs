@@ -6,7 +6,7 @@ mod delete;
 mod explain;
 mod observe;
 #[cfg(test)]
-mod told;
+pub mod told;
 
 use std::time::Duration;
 

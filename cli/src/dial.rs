@@ -117,11 +117,13 @@ async fn addressable(
     if !claimed && let Some(ui) = ui {
         ui.warn("no operator has taken the workspace yet: is ws-operator running? `kubectl get pods -A -l app.kubernetes.io/name=ws-operator`");
     }
-    let said = |sight: &Sight| !matches!(address(&sight.workspace, identity), Ok(None));
-    let found =
-        sight.wait_for(said).await.map_err(|_| Error::internal("the watch of the workspace ended"))?;
-    address(&found.workspace, identity)?
-        .ok_or_else(|| Error::internal("the status changed while it was read"))
+    let mut said = Ok(None);
+    let is_said = |sight: &Sight| {
+        said = address(&sight.workspace, identity);
+        !matches!(said, Ok(None))
+    };
+    drop(sight.wait_for(is_said).await);
+    said?.ok_or_else(|| Error::internal("the watch of the workspace ended"))
 }
 
 /// What the status says; none as long as it does not say it all. A status that can never be used is an error: the operator wrote

@@ -1,7 +1,7 @@
 //! A workspace that expires while somebody works in it: what changed is kept shortly before, because then nobody is there
 //! any more to hand it over.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -23,14 +23,30 @@ const SHARE: u32 = 4;
 /// How often the clock is looked at: a timer stands still while a laptop sleeps.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Keeps the changes once, in time, and then waits for ever. What was kept is in `kept`.
-pub async fn keep_in_time(
+/// Does `work` to its end, and keeps the changes once meanwhile, in time. What was kept is in `kept`.
+pub async fn keeping_in_time<T>(
+    work: impl Future<Output = T>,
     workspace: &Workspace,
     connection: &Connection,
     memory: &Memory,
     ui: &Ui,
     kept: &mut Saved,
-) -> Infallible {
+) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = keep_when_due(workspace, connection, memory, ui, kept) => {}
+    }
+    work.await
+}
+
+async fn keep_when_due(
+    workspace: &Workspace,
+    connection: &Connection,
+    memory: &Memory,
+    ui: &Ui,
+    kept: &mut Saved,
+) {
     while !is_due(workspace, Timestamp::now()) {
         sleep(LOOK).await;
     }
@@ -45,7 +61,6 @@ pub async fn keep_in_time(
         }
         Err(error) => ui.warn(&format!("its changes could not be kept: {}", error.message)),
     }
-    pending().await
 }
 
 /// Whether it is time to keep the changes; never, as long as no end is known.

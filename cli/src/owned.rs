@@ -26,7 +26,7 @@ use crate::{
     dial::{dial, over},
     ending::{Farewell, Saved, destroy, save},
     error::{Error, Kind},
-    expiry::keep_in_time,
+    expiry::keeping_in_time,
     interrupt::Interrupts,
     names,
     session::{Program, Session},
@@ -153,10 +153,8 @@ impl<'a> Owned<'a> {
         };
         let workspace = observed.latest().workspace;
         let session = interrupts.unless(Session::start(connection, program)).await?;
-        tokio::select! {
-            result = session.run(interrupts) => result,
-            never = keep_in_time(&workspace, connection, memory, ui, &mut self.kept) => match never {},
-        }
+        let work = session.run(interrupts);
+        keeping_in_time(work, &workspace, connection, memory, ui, &mut self.kept).await
     }
 
     /// The name, once the workspace is created.
@@ -275,7 +273,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ui::Verbosity;
+    use crate::{cluster::told::stored_workspace as workspace, ui::Verbosity};
 
     /// What becomes of the changes of a filled workspace whose connection is gone, and whose watch ends so.
     async fn saved(watch: (u16, Value), kept: &Saved) -> Result<Saved, Error> {
@@ -299,11 +297,6 @@ mod tests {
         owned.observed.as_mut().unwrap().gone().await;
         owned.kept = kept.clone();
         owned.save(&Ui::new(Verbosity::Quiet, false)).await
-    }
-
-    fn workspace() -> Value {
-        json!({"apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
-            "metadata": {"name": "fix", "uid": "u-1", "resourceVersion": "7"}, "spec": {"sshPublicKeys": []}})
     }
 
     #[tokio::test(start_paused = true)]

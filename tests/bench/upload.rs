@@ -78,9 +78,9 @@ async fn compare(
             lab.kubectl(&clean).await?.ok()?;
             let start = Instant::now();
             rival.bash(line).await?.ok()?;
-            let copied = start.elapsed();
-            copy.push_ms(copied);
-            start_and_copy.push_ms(started + copied);
+            let took = start.elapsed();
+            copy.push_ms(took);
+            start_and_copy.push_ms(started + took);
         }
         with.push_ms(up(ws, project.path()).await?);
         without.push_ms(up(ws, empty.path()).await?);

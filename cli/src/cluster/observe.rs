@@ -211,12 +211,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::*;
-
-    fn workspace() -> Value {
-        json!({"apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
-            "metadata": {"name": "fix", "uid": "u-1", "resourceVersion": "7"}, "spec": {"sshPublicKeys": []}})
-    }
+    use super::{super::told::stored_workspace as workspace, *};
 
     fn status(code: u16) -> Value {
         json!({"kind": "Status", "apiVersion": "v1", "code": code, "message": "no"})

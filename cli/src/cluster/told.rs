@@ -4,10 +4,16 @@ use std::{convert::Infallible, future::pending};
 
 use http::{Request, Response};
 use kube::{Client, client::Body};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::Cluster;
+
+/// A workspace as such a server stores it.
+pub fn stored_workspace() -> Value {
+    json!({"apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {"name": "fix", "uid": "u-1", "resourceVersion": "7"}, "spec": {"sshPublicKeys": []}})
+}
 
 impl Cluster {
     /// A cluster that answers a method and a path with a code and a document; with nothing it never answers.

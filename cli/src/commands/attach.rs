@@ -9,7 +9,7 @@ use crate::{
     dial::over,
     ending::Saved,
     error::{Error, Kind},
-    expiry::keep_in_time,
+    expiry::keeping_in_time,
     session::{Program, Session},
     state::State,
 };
@@ -41,10 +41,8 @@ pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
     let (existing, connection, observed, session) = context.interrupts.unless(start).await?;
     let (memory, workspace) = (existing.memory()?, observed.latest().workspace);
     let mut kept = Saved::default();
-    let result = tokio::select! {
-        result = session.run(&mut context.interrupts) => result,
-        never = keep_in_time(&workspace, &connection, memory, &context.ui, &mut kept) => match never {},
-    };
+    let work = session.run(&mut context.interrupts);
+    let result = keeping_in_time(work, &workspace, &connection, memory, &context.ui, &mut kept).await;
     connection.close().await;
     match (result, over(&observed.latest())) {
         (Err(Error { kind: Kind::Lost, .. }), Some(over)) => {
