@@ -53,10 +53,10 @@ async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
 /// Waits until the workspace has failed for `reason`.
 async fn fails(lab: &Lab, namespace: &str, workspace: &str, reason: &str, limit: Duration) -> Result<()> {
     let expected = format!("Failed/{reason}");
-    let question = "jsonpath={.status.phase}/{.status.conditions[?(@.type=='Ready')].reason}";
-    let get = ["-n", namespace, "get", "workspace", workspace, "-o", question];
+    let workspace = format!("workspace/{workspace}");
+    let fields = "{.status.phase}/{.status.conditions[?(@.type=='Ready')].reason}";
     eventually(limit, &expected, async || {
-        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == expected).then_some(()))
+        anyhow::Ok((lab.fields(namespace, &workspace, fields).await? == expected).then_some(()))
     })
     .await
 }
@@ -73,17 +73,14 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
         let project = Project::sample()?.with("canary.txt", &canary)?;
         let up = ["up", "--name", "leaky", "--detach"];
         let searched = async {
-            let phase = ["-n", namespace, "get", "pod", "leaky", "-o", "jsonpath={.status.phase}"];
+            let phase = async || lab.fields(namespace, "pod/leaky", "{.status.phase}").await;
             eventually(Duration::from_secs(10), "a running pod", async || {
-                anyhow::Ok((lab.kubectl(&phase).await?.stdout == "Running").then_some(()))
+                anyhow::Ok((phase().await? == "Running").then_some(()))
             })
             .await?;
             // While the agent waits for what never comes, and its pod is there.
             let found = is_in_a_container(lab, &canary).await?;
-            ensure!(
-                lab.kubectl(&phase).await?.ok()?.stdout == "Running",
-                "the pod was gone before the search was over"
-            );
+            ensure!(phase().await? == "Running", "the pod was gone before the search was over");
             anyhow::Ok(found)
         };
         let (refused, found) = tokio::try_join!(ws.run_in(project.path(), &up), searched)?;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
-use kube::{Client, Config};
+use kube::Config;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ async fn run(args: Run) -> anyhow::Result<()> {
     let shutdown = ws_runtime::shutdown_signal().context("could not wait for signals")?;
 
     let config = Config::infer().await.context("found neither a service account nor a kubeconfig")?;
-    let client = Client::try_from(config.clone()).context("could not make a client")?;
+    let client = ws_connect::client(config.clone()).context("could not make a client")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let readiness = Readiness::default();

@@ -26,9 +26,9 @@ async fn an_image_without_the_agent_gets_it_as_an_image_volume() -> Result<()> {
     with_namespace(async |lab, namespace| {
         load_foreign_image().await?;
         session(lab, namespace, json!({})).await?;
-        let volume = "jsonpath={.spec.volumes[*].image.reference} {.spec.initContainers}";
-        let pod = lab.kubectl(&["-n", namespace, "get", "pod", "foreign", "-o", volume]).await?.ok()?;
-        ensure!(pod.stdout.trim().ends_with("/agent:0.1.0"), "{pod}");
+        let volume = "{.spec.volumes[*].image.reference} {.spec.initContainers}";
+        let pod = lab.fields(namespace, "pod/foreign", volume).await?;
+        ensure!(pod.trim().ends_with("/agent:0.1.0"), "{pod}");
         // The control: the image itself has none.
         open_pod(lab, namespace, "stock").await?;
         open_pod_of(lab, namespace, "bare", FOREIGN).await?;
@@ -50,9 +50,9 @@ async fn where_a_node_cannot_mount_images_an_init_container_brings_the_agent() -
             session(lab, namespace, json!({"scheduling": {"tolerations": [node.toleration()]}})).await;
         node.leave().await?;
         outcome?;
-        let installer = "jsonpath={.spec.initContainers[*].name} {.spec.volumes[*].image}";
-        let pod = lab.kubectl(&["-n", namespace, "get", "pod", "foreign", "-o", installer]).await?.ok()?;
-        ensure!(pod.stdout.trim() == "install-agent", "{pod}");
+        let installer = "{.spec.initContainers[*].name} {.spec.volumes[*].image}";
+        let pod = lab.fields(namespace, "pod/foreign", installer).await?;
+        ensure!(pod.trim() == "install-agent", "{pod}");
         Ok(())
     })
     .await

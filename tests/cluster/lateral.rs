@@ -29,7 +29,7 @@ async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
     let mut servers: Vec<Child> = Vec::new();
     only_the_open_pod_reaches(async |lab, namespace| {
         let node = lab.addresses.node.as_str();
-        let api_server = address(lab, "default", "service", "kubernetes", ".spec.clusterIP").await?;
+        let api_server = lab.fields("default", "service/kubernetes", "{.spec.clusterIP}").await?;
         for port in PORTS_OF_NODES {
             servers.push(server_on_the_node(lab, port)?);
         }
@@ -50,7 +50,7 @@ async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
 #[ignore = "needs the lab"]
 async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
     only_the_open_pod_reaches(async |lab, namespace| {
-        let gateway = address(lab, lab.ws_namespace(), "service", "ws-gateway", ".spec.clusterIP").await?;
+        let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
         // The canary port of the gateway: the one that no workspace may reach.
         let mut targets = vec![Target::tcp(&gateway, 3129, "")];
         let pods = lab.kubectl(&["-n", lab.ws_namespace(), "get", "pods", "-o", "json"]).await?.ok()?;
@@ -79,7 +79,7 @@ async fn a10_one_session_does_not_reach_another() -> Result<()> {
         ws.up("client", project.path()).await?;
         let serve = ["attach", "server", "--", "python3", "-m", "http.server", &PORT.to_string()];
         let _server = ws.start(project.path(), &serve)?;
-        let address = address(lab, namespace, "pod", "server", ".status.podIP").await?;
+        let address = lab.fields(namespace, "pod/server", "{.status.podIP}").await?;
         let target = [Target::tcp(&address, PORT, "")];
         eventually(std::time::Duration::from_secs(20), "the server's answer to itself", async || {
             anyhow::Ok((!from_workspace(&ws, "server", &target).await?.is_empty()).then_some(()))
@@ -109,7 +109,7 @@ async fn neighbour(lab: &Lab, namespace: &str) -> Result<String> {
     open_pod(lab, namespace, "neighbour").await?;
     lab.kubectl(&["-n", namespace, "label", "pod", "neighbour", "app=neighbour"]).await?.ok()?;
     lab.kubectl(&["-n", namespace, "exec", "neighbour", "--", "bash", "-c", &serve]).await?.ok()?;
-    address(lab, namespace, "pod", "neighbour", ".status.podIP").await
+    lab.fields(namespace, "pod/neighbour", "{.status.podIP}").await
 }
 
 /// The port at which every node answers for the neighbour.
@@ -117,11 +117,5 @@ async fn node_port(lab: &Lab, namespace: &str) -> Result<u16> {
     neighbour(lab, namespace).await?;
     let service = format!("--tcp={PORT}:{PORT}");
     lab.kubectl(&["-n", namespace, "create", "service", "nodeport", "neighbour", &service]).await?.ok()?;
-    Ok(address(lab, namespace, "service", "neighbour", ".spec.ports[0].nodePort").await?.parse()?)
-}
-
-/// A field of an object.
-async fn address(lab: &Lab, namespace: &str, kind: &str, name: &str, field: &str) -> Result<String> {
-    let question = format!("jsonpath={{{field}}}");
-    Ok(lab.kubectl(&["-n", namespace, "get", kind, name, "-o", &question]).await?.ok()?.stdout)
+    Ok(lab.fields(namespace, "service/neighbour", "{.spec.ports[0].nodePort}").await?.parse()?)
 }

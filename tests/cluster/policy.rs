@@ -15,9 +15,8 @@ use ws_tests::{
 const POLICY: &str = "ws-class-default";
 const REPAIR: Duration = Duration::from_secs(5);
 
-async fn egress_of_policy(lab: &Lab, namespace: &str) -> Result<String> {
-    let get = ["-n", namespace, "get", "networkpolicy", POLICY, "-o", "jsonpath={.spec}"];
-    Ok(lab.kubectl(&get).await?.ok()?.stdout)
+async fn policy(lab: &Lab, namespace: &str) -> Result<String> {
+    lab.fields(namespace, &format!("networkpolicy/{POLICY}"), "{.spec}").await
 }
 
 /// Runs `attack` on a session's policy; fails unless the policy is as before within 5 s, and the session still contained.
@@ -25,10 +24,10 @@ async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Resu
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         ws.up("kept", Project::empty()?.path()).await?;
-        let before = egress_of_policy(lab, namespace).await?;
+        let before = policy(lab, namespace).await?;
         attack(lab, namespace).await?;
         eventually(REPAIR, "the policy as before", async || {
-            let now = egress_of_policy(lab, namespace).await?;
+            let now = policy(lab, namespace).await?;
             ensure!(now == before, "{now}");
             anyhow::Ok(Some(()))
         })
@@ -39,9 +38,7 @@ async fn is_repaired(attack: impl AsyncFnOnce(&Lab, &str) -> Result<()>) -> Resu
             // Its agent may have reached the canary in between.
             Err(error) => {
                 eventually(REPAIR, "an answer of the session, or phase Failed", async || {
-                    let phase =
-                        ["-n", namespace, "get", "workspace", "kept", "-o", "jsonpath={.status.phase}"];
-                    let phase = lab.kubectl(&phase).await?.ok()?.stdout;
+                    let phase = lab.fields(namespace, "workspace/kept", "{.status.phase}").await?;
                     ensure!(phase == "Failed", "{phase}, and {error:#}");
                     anyhow::Ok(Some(()))
                 })
@@ -90,16 +87,8 @@ async fn a13_a_second_policy_that_widens_the_first_ends_the_sessions() -> Result
         });
         lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &policy.to_string()).await?.ok()?;
         eventually(REPAIR, "phase Failed, and no pod", async || {
-            let phase = [
-                "-n",
-                namespace,
-                "get",
-                "workspace",
-                "widened",
-                "-o",
-                "jsonpath={.status.phase} {.status.message}",
-            ];
-            let phase = lab.kubectl(&phase).await?.ok()?.stdout;
+            let fields = "{.status.phase} {.status.message}";
+            let phase = lab.fields(namespace, "workspace/widened", fields).await?;
             let pod = lab.kubectl(&["-n", namespace, "get", "pods", "-o", "name"]).await?.ok()?.stdout;
             ensure!(
                 phase.starts_with("Failed") && phase.contains("helpful") && pod.is_empty(),

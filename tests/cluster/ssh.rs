@@ -149,8 +149,7 @@ async fn d02_only_the_certificate_for_this_pod_opens_it() -> Result<()> {
         // A certificate of another authority, for the right pod and a key of our own.
         session.key("ca").await?;
         session.key("forged").await?;
-        let uid = ["-n", namespace, "get", "pod", "mine", "-o", "jsonpath={.metadata.uid}"];
-        let principal = lab.kubectl(&uid).await?.ok()?.stdout;
+        let principal = lab.fields(namespace, "pod/mine", "{.metadata.uid}").await?;
         let mut sign = Command::new("ssh-keygen");
         sign.args(["-q", "-I", "forged", "-n", &principal, "-s"])
             .arg(session.path("ca"))

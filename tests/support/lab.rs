@@ -8,18 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::Deserialize;
 use tokio::process::Command;
-use tower::{BoxError, ServiceBuilder};
 
 use crate::command::{Output, run, run_with_input};
 
@@ -97,15 +91,7 @@ impl Lab {
     pub async fn client(&self) -> Result<Client> {
         let config = Kubeconfig::read_from(&self.kubeconfig)?;
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-        // As kubectl does and kube's own client does not: without Nagle's algorithm.
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let connector = config.rustls_https_connector_with_connector(tcp)?;
-        let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-        let service =
-            ServiceBuilder::new().layer(config.base_uri_layer()).map_err(BoxError::from).service(http);
-        Ok(ClientBuilder::new(service, config.default_namespace).build())
+        Ok(ws_connect::client(config)?)
     }
 
     /// One of the programs that the lab built from upstream's sources.
@@ -127,6 +113,13 @@ impl Lab {
     /// `kubectl … -f -` with this manifest.
     pub async fn kubectl_with(&self, arguments: &[&str], manifest: &str) -> Result<Output> {
         run_with_input(self.kubectl_command(arguments), manifest.as_bytes().to_vec(), LIMIT).await
+    }
+
+    /// What an object, such as `pod/name`, says in these fields, such as `{.status.phase}`
+    /// ([JSONPath](https://kubernetes.io/docs/reference/kubectl/jsonpath/)); nothing for those that it lacks.
+    pub async fn fields(&self, namespace: &str, object: &str, fields: &str) -> Result<String> {
+        let template = format!("jsonpath={fields}");
+        Ok(self.kubectl(&["-n", namespace, "get", object, "-o", &template]).await?.ok()?.stdout)
     }
 
     /// The image of the default class's workspaces.

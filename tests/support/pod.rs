@@ -48,9 +48,9 @@ pub fn changed(mut object: Value, changes: &[(&str, Value)]) -> Result<Value> {
 pub async fn start(lab: &Lab, namespace: &str, pod: &Value) -> Result<()> {
     lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
     let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let get = ["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"];
+    let object = format!("pod/{name}");
     eventually(Duration::from_secs(20), "a running pod", async || {
-        anyhow::Ok((lab.kubectl(&get).await?.ok()?.stdout == "Running").then_some(()))
+        anyhow::Ok((lab.fields(namespace, &object, "{.status.phase}").await? == "Running").then_some(()))
     })
     .await
 }
@@ -61,8 +61,7 @@ pub async fn give_ipv6(lab: &Lab, namespace: &str, pod: &str, host: u16) -> Resu
     let router = format!("{IPV6_ROUTER}/64");
     let node = ["exec", "ws-node", "--", "ip", "-6", "address", "replace", &router, "dev", BRIDGE, "nodad"];
     Lab::command(&node, limit).await?.ok()?;
-    let get = ["-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}"];
-    let uid = lab.kubectl(&get).await?.ok()?.stdout;
+    let uid = lab.fields(namespace, &format!("pod/{pod}"), "{.metadata.uid}").await?;
     let mut bash = Command::new("bash");
     bash.args(["-c", IPV6_SCRIPT, "bash", &uid, &format!("fd00:90::{host:x}"), IPV6_ROUTER]);
     run(bash, limit).await?.ok().map(drop)

@@ -2,18 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hyper_timeout::TimeoutConnector;
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use kube::{
-    Client, Config,
-    client::{Body, ClientBuilder, ConfigExt as _, retry::RetryPolicy},
+    Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
-use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
-use tower_http::trace::TraceLayer;
 
 use super::Cluster;
 use crate::error::{Error, chain};
@@ -39,37 +31,9 @@ impl Cluster {
         }
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let client = client(config).map_err(|error| unusable(&chain(&error)))?;
+        let client = ws_connect::client(config).map_err(|error| unusable(&chain(&error)))?;
         Ok(Self { client, namespace, server })
     }
-}
-
-/// A client whose requests leave at once.
-///
-/// The client that kube makes by itself leaves Nagle's algorithm on ([RFC 9293, section 3.7.4]). The first request of a
-/// resumed TLS session then waits for the API server's delayed acknowledgement, 40 ms, and every way to a pod begins with
-/// such a request. Behind a proxy there is no other way than kube's.
-///
-/// [RFC 9293, section 3.7.4]: https://www.rfc-editor.org/rfc/rfc9293#section-3.7.4
-fn client(config: Config) -> Result<Client, kube::Error> {
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
-    }
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .layer(RetryLayer::new(RetryPolicy::server_retry()))
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .layer(TraceLayer::new_for_http().on_eos(()).on_failure(()))
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
 async fn config(options: &Options) -> Result<Config, Error> {

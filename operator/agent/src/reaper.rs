@@ -150,10 +150,11 @@ mod tests {
         let (_, _three, three) = spawn("exit 3");
         let (_, _term, term) = spawn("kill -TERM $$");
         let (_, sleeper, slept) = spawn("sleep 100");
-        sleeper.signal(Signal::INT);
+        // One that no shell has its background jobs ignore.
+        sleeper.signal(Signal::USR1);
         assert_eq!(three.await, Ok(Exit::Code(3)));
         assert_eq!(term.await, Ok(Exit::Signal(15)));
-        assert_eq!(slept.await, Ok(Exit::Signal(2)));
+        assert_eq!(slept.await, Ok(Exit::Signal(10)));
         sleeper.signal(Signal::KILL);
         assert!(reaper.lock().is_empty());
         reaping.abort();

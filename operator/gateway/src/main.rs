@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use kube::Client;
+use kube::Config;
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch::channel};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,8 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         listen(bind, canary_port, "canary").await?,
         listen(bind, admin_port, "admin").await?,
     ];
-    let client = Client::try_default().await.context("cannot tell where the cluster is")?;
+    let config = Config::infer().await.context("cannot tell where the cluster is")?;
+    let client = ws_connect::client(config).context("cannot make a client of the API server")?;
 
     let metrics = Metrics::default();
     let mut registry = Registry::with_prefix("ws_gateway");
