@@ -1,6 +1,6 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second for an end at once.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, fs, future::pending, io, time::Duration};
 
 use tokio::{
     signal::unix::{self, SignalKind},
@@ -44,27 +44,36 @@ impl fmt::Display for Signal {
 
 /// The signals of this process. Once this exists they no longer end it by themselves.
 pub struct Interrupts {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    hangup: unix::Signal,
+    interrupt: Arrivals,
+    terminate: Arrivals,
+    hangup: Arrivals,
 }
+
+/// None of a signal that this process was started to ignore, as `nohup` starts it for SIGHUP and a script in the background for
+/// Ctrl-C: whoever did that wants it to go on.
+struct Arrivals(Option<unix::Signal>);
 
 impl Interrupts {
     /// Takes over the signals.
     pub fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let arrivals = |kind: SignalKind| {
+            let is_ignored = ignored & 1 << (kind.as_raw_value() - 1) != 0;
+            if is_ignored { Ok(Arrivals(None)) } else { unix::signal(kind).map(Some).map(Arrivals) }
+        };
         Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            hangup: unix::signal(SignalKind::hangup())?,
+            interrupt: arrivals(SignalKind::interrupt())?,
+            terminate: arrivals(SignalKind::terminate())?,
+            hangup: arrivals(SignalKind::hangup())?,
         })
     }
 
     /// The next signal, also one that came since the last call.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
-            _ = self.hangup.recv() => Signal::Hangup,
+            () = self.interrupt.next() => Signal::Interrupt,
+            () = self.terminate.next() => Signal::Terminate,
+            () = self.hangup.next() => Signal::Hangup,
         }
     }
 
@@ -81,6 +90,22 @@ impl Interrupts {
             signal = self.next() => Err(Error::interrupted(signal)),
         }
     }
+}
+
+impl Arrivals {
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => pending().await,
+        }
+    }
+}
+
+/// The signals that this process ignores, signal 1 in the lowest bit (proc(5), `SigIgn`); none where the system does not say.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 async fn insisted(mut next: impl AsyncFnMut() -> Signal) -> Signal {

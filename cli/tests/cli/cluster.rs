@@ -138,6 +138,30 @@ fn a_signal_while_the_workspace_starts_destroys_it() {
 }
 
 #[test]
+fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
+    let starting = workspace(&json!({"phase": "Starting"}));
+    let gone = vec![json!({"type": "DELETED", "object": starting})];
+    let api = Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer::watch(WATCH, gone).after(DELETE),
+        Answer::watch(WATCH, vec![]),
+        Answer::new(DELETE, 200, starting.clone()),
+    ]);
+    let environment = Environment::with_server(&api.url);
+    let child = start_with("--ignore-signal=HUP,INT", &environment);
+    wait_for(&api, "GET");
+    for signal in ["HUP", "INT"] {
+        send(&child, signal);
+    }
+    // By then the end would have begun.
+    sleep(Duration::from_millis(500));
+    assert!(!api.requests().iter().any(|request| request.starts_with("DELETE")), "{:?}", api.requests());
+    send(&child, "TERM");
+    let outcome = environment.outcome(&child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+}
+
+#[test]
 fn whoever_insists_does_not_wait_for_the_end_but_the_workspace_is_deleted() {
     let starting = workspace(&json!({"phase": "Starting"}));
     let api = Api::start(vec![
@@ -175,7 +199,11 @@ fn a_workspace_that_cannot_be_deleted_is_named() {
 }
 
 fn start(environment: &Environment) -> Child {
-    let mut command = environment.command_in(&environment.project(), &["up", "--name", "fix"]);
+    start_with("--default-signal=HUP,INT", environment)
+}
+
+fn start_with(signals: &str, environment: &Environment) -> Child {
+    let mut command = environment.command_with(signals, &environment.project(), &["up", "--name", "fix"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -60,8 +60,14 @@ impl Environment {
 
     /// The command, to be run in `folder`.
     pub(crate) fn command_in(&self, folder: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
+        self.command_with("--default-signal=HUP,INT", folder, arguments)
+    }
+
+    /// The command with signals as `env` sets them. These tests may run where some are ignored.
+    pub(crate) fn command_with(&self, signals: &str, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("/usr/bin/env");
         command
+            .args([signals, env!("CARGO_BIN_EXE_ws")])
             .env_clear()
             .env("HOME", self.home())
             .env("PATH", "/usr/bin:/bin")
