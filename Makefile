@@ -1,6 +1,8 @@
 # Everything a contributor runs. `make` alone lists it.
 
 CARGO   ?= cargo
+# Tests send signals, also where they run in the background: what starts them there has them ignore some.
+TEST    := env --default-signal=HUP,INT $(CARGO) test
 PROFILE := release
 LAB     := $(shell . tests/built.sh; echo $$built)/lab
 
@@ -22,8 +24,8 @@ lint: ## Check the format and the lints
 # Always the whole workspace, and tests by their targets' names: with fewer members cargo would choose other features and
 # compile most dependencies once more. The last ones need root: they make namespaces of their own.
 unit: tools
-	$(CARGO) test --$(PROFILE) --locked --workspace
-	$(CARGO) test --$(PROFILE) --locked --workspace --test pod --test packets -- --ignored --skip gateway
+	$(TEST) --$(PROFILE) --locked --workspace
+	$(TEST) --$(PROFILE) --locked --workspace --test pod --test packets -- --ignored --skip gateway
 
 cluster: tools images
 	tests/cluster/run.sh

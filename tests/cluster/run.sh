@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.."
 
 source tests/built.sh
 lab=$built/lab
-cargo=(cargo test --release --locked --workspace)
+# Tests send signals, which what starts them in the background has them ignore.
+cargo=(env --default-signal=HUP,INT cargo test --release --locked --workspace)
 trap '$lab down' EXIT
 
 $lab down

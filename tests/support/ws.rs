@@ -71,11 +71,8 @@ impl Ws {
 
     /// The command with these arguments, to be run in `folder`.
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
-        // As from a terminal, also where the tests themselves run in the background of a script.
-        let mut command = Command::new("/usr/bin/env");
+        let mut command = Command::new(&self.program);
         command
-            .arg("--default-signal=HUP,INT")
-            .arg(&self.program)
             .env_clear()
             .env("HOME", self.home())
             .env("PATH", "/usr/bin:/bin")

@@ -148,7 +148,7 @@ fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
         Answer::new(DELETE, 200, starting.clone()),
     ]);
     let environment = Environment::with_server(&api.url);
-    let child = start_with("--ignore-signal=HUP,INT", &environment);
+    let child = spawn(environment.command_ignoring("HUP,INT", &environment.project(), UP));
     wait_for(&api, "GET");
     for signal in ["HUP", "INT"] {
         send(&child, signal);
@@ -198,12 +198,13 @@ fn a_workspace_that_cannot_be_deleted_is_named() {
     assert!(outcome.stderr.contains("workspace `fix` is left behind; `ws down fix` ends it"), "{outcome}");
 }
 
+const UP: &[&str] = &["up", "--name", "fix"];
+
 fn start(environment: &Environment) -> Child {
-    start_with("--default-signal=HUP,INT", environment)
+    spawn(environment.command_in(&environment.project(), UP))
 }
 
-fn start_with(signals: &str, environment: &Environment) -> Child {
-    let mut command = environment.command_with(signals, &environment.project(), &["up", "--name", "fix"]);
+fn spawn(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -60,14 +60,18 @@ impl Environment {
 
     /// The command, to be run in `folder`.
     pub(crate) fn command_in(&self, folder: &Path, arguments: &[&str]) -> Command {
-        self.command_with("--default-signal=HUP,INT", folder, arguments)
+        self.prepared(Command::new(env!("CARGO_BIN_EXE_ws")), folder, arguments)
     }
 
-    /// The command with signals as `env` sets them. These tests may run where some are ignored.
-    pub(crate) fn command_with(&self, signals: &str, folder: &Path, arguments: &[&str]) -> Command {
+    /// The command as one that was started to ignore these signals.
+    pub(crate) fn command_ignoring(&self, signals: &str, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/env");
+        command.args([&format!("--ignore-signal={signals}"), env!("CARGO_BIN_EXE_ws")]);
+        self.prepared(command, folder, arguments)
+    }
+
+    fn prepared(&self, mut command: Command, folder: &Path, arguments: &[&str]) -> Command {
         command
-            .args([signals, env!("CARGO_BIN_EXE_ws")])
             .env_clear()
             .env("HOME", self.home())
             .env("PATH", "/usr/bin:/bin")
