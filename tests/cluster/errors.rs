@@ -8,7 +8,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use ws_api::{OPERATOR_FIELD_MANAGER, workspace::Workspace};
 use ws_tests::{
     class,
@@ -20,6 +20,9 @@ use ws_tests::{
     wait::eventually,
     ws::Ws,
 };
+
+/// A key as anybody makes one.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti example";
 
 /// One error line that says `what`, one hint, exit code 1.
 fn is_a_clear_refusal(output: Output, what: &[&str]) -> Result<()> {
@@ -101,30 +104,70 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a_pod_that_fits_no_node_is_said_within_two_seconds() -> Result<()> {
+async fn why_a_pod_cannot_start_is_said_within_two_seconds() -> Result<()> {
+    let nowhere = json!({"scheduling": {"nodeSelector": {"no": "node"}}});
+    is_said_in_time("Unschedulable", nowhere, None, async |lab, namespace, _| {
+        let pod = lab.kubectl(&["-n", namespace, "get", "pod", STUCK, "-o", "json"]).await?.ok()?;
+        unschedulable_since(&serde_json::from_str(&pod.stdout)?)
+    })
+    .await?;
+    let missing = json!({"image": "localhost/ws-missing:1"});
+    is_said_in_time("ErrImagePull", missing, None, async |lab, namespace, _| {
+        // The pod is gone by then; the kubelet's event of its first attempt is not.
+        let first = "jsonpath={.items[0].firstTimestamp}";
+        let events = ["-n", namespace, "get", "events", "--field-selector=reason=Failed", "-o", first];
+        lab.kubectl(&events).await?.ok()?.stdout.parse().context("the kubelet said nothing")
+    })
+    .await?;
+    // The API server refuses these pods when they are made, which is at once.
+    let created = async |_: &Lab, _: &str, workspace: &Workspace| {
+        workspace.creation_timestamp().map(|time| time.0).context("a stored object has a time")
+    };
+    let (quota, limits) = (
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}),
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"},
+            "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]}}),
+    );
+    is_said_in_time("QuotaExceeded", json!({}), Some(quota), created).await?;
+    is_said_in_time("AdmissionDenied", json!({}), Some(limits), created).await
+}
+
+/// A workspace that nobody waits for, so that it stays and tells.
+const STUCK: &str = "stuck";
+
+/// Makes a workspace of a class with these changes, in a namespace with this object, and fails unless its status says `reason`
+/// within two seconds of the moment that `known` finds.
+async fn is_said_in_time(
+    reason: &str,
+    class: Value,
+    object: Option<Value>,
+    known: impl AsyncFnOnce(&Lab, &str, &Workspace) -> Result<Timestamp>,
+) -> Result<()> {
     with_namespace(async |lab, namespace| {
-        let ws = Ws::new(lab, namespace)?;
-        let class = class::create(lab, json!({"scheduling": {"nodeSelector": {"no": "node"}}})).await?;
-        let project = Project::sample()?;
-        let mut up = ws.start(project.path(), &["up", "--name", "nowhere", "--class", &class])?;
-        let get = |kind| ["-n", namespace, "get", kind, "nowhere", "-o", "json", "--show-managed-fields"];
-        let workspace: Workspace = eventually(SOON, "reason Unschedulable", async || {
-            let workspace: Workspace =
-                serde_json::from_str(&lab.kubectl(&get("workspace")).await?.ok()?.stdout)?;
+        let class = class::create(lab, class).await?;
+        let workspace = json!({
+            "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": STUCK},
+            "spec": {"className": class, "sshPublicKeys": [KEY]},
+        });
+        for object in object.iter().chain([&workspace]) {
+            lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &object.to_string()).await?.ok()?;
+        }
+        let get = ["-n", namespace, "get", "workspace", STUCK, "-o", "json", "--show-managed-fields"];
+        let workspace = eventually(SOON, reason, async || {
+            let workspace: Workspace = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
             let conditions = workspace.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            let is_said = conditions.iter().any(|condition| condition.reason == "Unschedulable");
-            anyhow::Ok(is_said.then_some(workspace))
+            let is_said = conditions.iter().any(|condition| condition.reason == reason);
+            ensure!(is_said, "{conditions:?}");
+            anyhow::Ok(Some(workspace))
         })
         .await?;
-        let pod: Pod = serde_json::from_str(&lab.kubectl(&get("pod")).await?.ok()?.stdout)?;
-        let (known, said) = (unschedulable_since(&pod)?, status_written(&workspace)?);
+        let (known, said) = (known(lab, namespace, &workspace).await?, status_written(&workspace)?);
         // Both are cut to the second.
         ensure!(
             said.duration_since(known) <= SignedDuration::from_secs(2),
-            "known at {known}, said at {said}"
+            "{reason}: known at {known}, said at {said}"
         );
-        interrupt(&up).await?;
-        up.wait().await?;
+        lab.kubectl(&["-n", namespace, "delete", "workspace", STUCK]).await?.ok()?;
         class::delete(lab, &class).await?;
         nothing_is_left(lab, namespace, SOON).await
     })
@@ -311,11 +354,6 @@ async fn a_workspace_cannot_be_changed() -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Ctrl-C.
-pub(crate) async fn interrupt(child: &tokio::process::Child) -> Result<()> {
-    signal(child, "INT").await
 }
 
 pub(crate) async fn signal(child: &tokio::process::Child, name: &str) -> Result<()> {

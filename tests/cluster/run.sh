@@ -14,7 +14,7 @@ $lab up
 tests/install.sh chart
 
 "${cargo[@]}" --test cluster -- --ignored --test-threads=4
-"${cargo[@]}" --test crash -- --ignored --test-threads=1
+"${cargo[@]}" --test alone -- --ignored --test-threads=1
 "${cargo[@]}" --test enforcement -- --ignored --test-threads=1
 # The lab's own: takes it up and down, and crashes it.
 "${cargo[@]}" --test lab -- --ignored --test-threads=1

@@ -18,7 +18,8 @@ pub struct Args {
     /// The project's folder
     #[arg(default_value = ".", value_name = "PATH")]
     path: PathBuf,
-    /// Open no shell and leave the workspace running
+    /// Open no shell and leave the workspace running; `ws down` ends it. Changes that nobody pulled are gone if it ends by
+    /// itself, idle or at the end of its lifetime
     #[arg(short, long)]
     detach: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! The operator dies after each of its writes: everything converges, nothing is orphaned.
+//! What needs the cluster to itself, after the cluster tests in the same lab.
 //!
-//! Runs after the cluster tests in the same lab, alone: the installed operator is scaled to nothing meanwhile, and one
-//! beside the cluster takes its place, behind a proxy that kills it.
+//! The operator dies after each of its writes, and everything converges, nothing is orphaned: the installed one is scaled to
+//! nothing meanwhile, and one beside the cluster takes its place, behind a proxy that kills it.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -51,6 +51,26 @@ async fn another_replica_takes_over_from_a_leader_that_is_gone() -> Result<()> {
         let second = lab.kubectl(&leader).await?.ok()?.stdout;
         ensure!(!second.is_empty() && second != first, "{second} leads after {first}");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn without_a_default_class_a_user_hears_what_to_do() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let annotate = async |annotation: &str| {
+            lab.kubectl(&["annotate", "workspaceclass", "default", annotation]).await?.ok().map(drop)
+        };
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::sample()?);
+        annotate("ws.dev/is-default-class-").await?;
+        let refused = ws.run_in(project.path(), &["up", "--detach"]).await;
+        annotate("ws.dev/is-default-class=true").await?;
+        let refused = refused?.code(1)?;
+        for said in ["no class is the default", "hint: name a class with --class"] {
+            ensure!(refused.stderr.contains(said), "`{said}` is not said: {refused}");
+        }
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
