@@ -64,6 +64,23 @@ async fn a_detached_workspace_stays_until_down() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
+async fn whoever_locks_themselves_out_of_the_project_still_gets_in() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::sample()?);
+        ws.up("locked", project.path()).await?;
+        ws.bash("locked", "echo new > new.txt; chmod 000 .").await?.ok()?;
+        let down = ws.run(&["down", "locked"]).await?.code(1)?;
+        assert!(down.stderr.contains("is kept, because its changes cannot be"), "{down}");
+        assert_eq!(ws.bash("locked", "chmod 755 project; pwd").await?.ok()?.stdout, "/home/ws\n");
+        let diff = ws.run_in(project.path(), &["diff", "locked"]).await?.ok()?;
+        assert!(diff.stdout.contains("new.txt"), "{diff}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
 async fn a_workspace_deleted_with_kubectl_leaves_nothing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;

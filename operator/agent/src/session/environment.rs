@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use rustix::fs::{Access, access};
 use ws_api::agent;
 
 /// Search path where the image names none: that of Debian's root.
@@ -87,10 +88,11 @@ impl Environment {
         variables
     }
 
-    /// The project, or the next best place if a session has removed it.
+    /// The project, or the next best place if a session has removed it or locked itself out.
     fn directory(&self) -> PathBuf {
+        let can_be_entered = |place: &PathBuf| place.is_dir() && access(place, Access::EXEC_OK).is_ok();
         let places = [self.project(), self.home.clone()];
-        places.into_iter().find(|place| place.is_dir()).unwrap_or_else(|| "/".into())
+        places.into_iter().find(can_be_entered).unwrap_or_else(|| "/".into())
     }
 }
 
