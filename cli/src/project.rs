@@ -170,14 +170,11 @@ fn source(found: Found, include: &BTreeSet<TreePath>) -> Result<Source, LeftOut>
 }
 
 fn real_folder(folder: &Path) -> Result<PathBuf, Error> {
-    let real = folder
-        .canonicalize()
-        .map_err(|error| Error::user(format!("{} cannot be opened: {error}", folder.display())))?;
-    if real.is_dir() {
-        Ok(real)
-    } else {
-        Err(Error::user(format!("{} is not a folder", folder.display())).hinted("name the project's folder"))
-    }
+    let refused = |what: String| {
+        Error::user(format!("{} {what}", folder.display())).hinted("name the project's folder")
+    };
+    let real = folder.canonicalize().map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    if real.is_dir() { Ok(real) } else { Err(refused("is not a folder".to_owned())) }
 }
 
 /// Refuses the root and every folder that holds the home folder: nobody means to send those.

@@ -29,6 +29,12 @@ impl Cluster {
         if let Some(namespace) = &options.namespace {
             config.default_namespace.clone_from(namespace);
         }
+        if !is_namespace(&config.default_namespace) {
+            let message = format!("`{}` cannot be the name of a namespace", config.default_namespace);
+            return Err(
+                Error::user(message).hinted("choose another with -n; `kubectl get namespaces` lists them")
+            );
+        }
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
         let client = ws_connect::client(config).map_err(|error| unusable(&chain(&error)))?;
@@ -57,6 +63,15 @@ async fn config(options: &Options) -> Result<Config, Error> {
         }
         error => explain(error, options),
     })
+}
+
+/// Whether it is a label (RFC 1123), as Kubernetes wants the names of namespaces.
+fn is_namespace(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 fn is_absent(error: &KubeconfigError) -> bool {

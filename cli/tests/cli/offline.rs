@@ -55,6 +55,17 @@ fn a_kubeconfig_that_is_none() {
 }
 
 #[test]
+fn a_namespace_that_cannot_be() {
+    let environment = Environment::with_server("http://127.0.0.1:1");
+    for namespace in ["Bad NS", "-a", "", "a/b", &"a".repeat(64)] {
+        let outcome = environment.run(&["ls", &format!("--namespace={namespace}")]);
+        assert_eq!(outcome.code, Some(1), "{namespace}: {outcome}");
+        let message = format!("error: `{namespace}` cannot be the name of a namespace");
+        assert!(outcome.stderr.starts_with(&message), "{outcome}");
+    }
+}
+
+#[test]
 fn a_context_that_is_missing() {
     let environment = Environment::with_server("http://127.0.0.1:1");
     assert_snapshot!(environment.run(&["ls", "--context", "there"]));
