@@ -116,14 +116,7 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
 fn a_signal_while_the_workspace_starts_destroys_it() {
     // A terminal that is closed sends SIGHUP twice; those who supervise a process may send two different signals.
     for (signals, code) in [(["INT"].as_slice(), 130), (&["TERM"], 143), (&["HUP", "HUP"], 129)] {
-        let starting = workspace(&json!({"phase": "Starting"}));
-        let gone = vec![json!({"type": "DELETED", "object": starting})];
-        let api = Api::start(vec![
-            Answer::new(CREATE, 201, workspace(&json!(null))),
-            Answer::watch(WATCH, gone).after(DELETE),
-            Answer::watch(WATCH, vec![]),
-            Answer::new(DELETE, 200, starting.clone()),
-        ]);
+        let api = starting();
         let environment = Environment::with_server(&api.url);
         let child = start(&environment);
         wait_for(&api, "GET");
@@ -139,14 +132,7 @@ fn a_signal_while_the_workspace_starts_destroys_it() {
 
 #[test]
 fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
-    let starting = workspace(&json!({"phase": "Starting"}));
-    let gone = vec![json!({"type": "DELETED", "object": starting})];
-    let api = Api::start(vec![
-        Answer::new(CREATE, 201, workspace(&json!(null))),
-        Answer::watch(WATCH, gone).after(DELETE),
-        Answer::watch(WATCH, vec![]),
-        Answer::new(DELETE, 200, starting.clone()),
-    ]);
+    let api = starting();
     let environment = Environment::with_server(&api.url);
     let child = spawn(environment.command_ignoring("HUP,INT", &environment.project(), UP));
     wait_for(&api, "GET");
@@ -196,6 +182,18 @@ fn a_workspace_that_cannot_be_deleted_is_named() {
     let outcome = environment.outcome(&child.wait_with_output().unwrap());
     assert_eq!(outcome.code, Some(130), "{outcome}");
     assert!(outcome.stderr.contains("workspace `fix` is left behind; `ws down fix` ends it"), "{outcome}");
+}
+
+/// A cluster on which a workspace goes on starting until it is deleted.
+fn starting() -> Api {
+    let starting = workspace(&json!({"phase": "Starting"}));
+    let gone = vec![json!({"type": "DELETED", "object": starting})];
+    Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer::watch(WATCH, gone).after(DELETE),
+        Answer::watch(WATCH, vec![]),
+        Answer::new(DELETE, 200, starting.clone()),
+    ])
 }
 
 const UP: &[&str] = &["up", "--name", "fix"];
