@@ -1,9 +1,9 @@
-//! What needs the cluster to itself, after the cluster tests in the same lab.
+//! What needs the cluster to itself, after the cluster tests in the same lab: what changes it for all, or takes its processors.
 //!
 //! The operator dies after each of its writes, and everything converges, nothing is orphaned: the installed one is scaled to
 //! nothing meanwhile, and one beside the cluster takes its place, behind a proxy that kills it.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
@@ -12,8 +12,10 @@ use ws_tests::{
     api_proxy::ApiProxy,
     lab::Lab,
     namespace::{SOON, nothing_is_left, with_namespace},
+    pod::{bare_pod, changed},
+    probe::{INTERNET, canary},
     project::Project,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -66,13 +68,71 @@ async fn without_a_default_class_a_user_hears_what_to_do() -> Result<()> {
         annotate("ws.dev/is-default-class-").await?;
         let refused = ws.run_in(project.path(), &["up", "--detach"]).await;
         annotate("ws.dev/is-default-class=true").await?;
-        let refused = refused?.code(1)?;
-        for said in ["no class is the default", "hint: name a class with --class"] {
-            ensure!(refused.stderr.contains(said), "`{said}` is not said: {refused}");
-        }
+        refused?.is_a_clear_refusal(&["no class is the default", "hint: name a class with --class"])?;
         nothing_is_left(lab, namespace, SOON).await
     })
     .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Result<()> {
+    const PODS: u32 = 20;
+    with_namespace(async |lab, namespace| {
+        let (ws, caught, control) = (Ws::new(lab, namespace)?, canary()?, canary()?);
+        // The session that makes the class's policy be there.
+        ws.up("policy", Project::empty()?.path()).await?;
+        let flood = async |name: &str, class: Option<&str>, word: &str| {
+            let line = format!(
+                "end=$((SECONDS+3)); while [ $SECONDS -lt $end ]; do echo {word} > /dev/udp/{INTERNET}/53; \
+                 (echo {word} > /dev/tcp/{INTERNET}/80) & done 2>/dev/null; wait"
+            );
+            flooding_pod(lab, namespace, name, class, &line).await
+        };
+        for number in 0..PODS {
+            flood(&format!("flood-{number}"), Some("default"), &caught).await?;
+        }
+        flood("control", None, &control).await?;
+        eventually(PATIENCE, "the control's flood in the sink", async || {
+            anyhow::Ok(lab.sunk()?.contains(&control).then_some(()))
+        })
+        .await?;
+        eventually(Duration::from_secs(90), "the end of all floods", async || {
+            let phases = [
+                "-n",
+                namespace,
+                "get",
+                "pods",
+                "-l",
+                "flood=yes",
+                "-o",
+                "jsonpath={.items[*].status.phase}",
+            ];
+            let phases = lab.kubectl(&phases).await?.ok()?.stdout;
+            anyhow::Ok(phases.split(' ').all(|phase| phase == "Succeeded" || phase == "Failed").then_some(()))
+        })
+        .await?;
+        ensure!(!lab.sunk()?.contains(&caught), "a pod of the class got something through");
+        Ok(())
+    })
+    .await
+}
+
+/// A pod that is not the operator's but has the labels of a class, so that the class's policy selects it.
+async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str>, line: &str) -> Result<()> {
+    let image = lab.workspace_image().await?;
+    let mut labels = BTreeMap::from([("flood", "yes")]);
+    if let Some(class) = class {
+        labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
+    }
+    let pod = bare_pod(name, &image, &["timeout", "10", "bash", "-c", line]);
+    let changes = [
+        ("/metadata/labels", serde_json::to_value(labels)?),
+        ("/spec/restartPolicy", "Never".into()),
+        ("/spec/containers/0/resources", serde_json::json!({"limits": {"cpu": "50m"}})),
+    ];
+    let pod = changed(pod, &changes)?;
+    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok().map(drop)
 }
 
 /// Number of writes after which the operator was killed.
@@ -141,7 +201,7 @@ async fn scale_operator(lab: &Lab, replicas: u8) -> Result<()> {
     lab.kubectl(&["-n", lab.ws_namespace(), "scale", "deployment", "ws-operator", &replicas]).await?.ok()?;
     let select =
         ["-n", lab.ws_namespace(), "get", "pods", "-l", "app.kubernetes.io/name=ws-operator", "-o", "name"];
-    eventually(Duration::from_secs(30), "the scaled operator", async || {
+    eventually(PATIENCE, "the scaled operator", async || {
         let pods = lab.kubectl(&select).await?.ok()?.stdout;
         anyhow::Ok((pods.is_empty() == (replicas == "--replicas=0")).then_some(()))
     })

@@ -14,7 +14,7 @@ use ws_tests::{
     pod::give_ipv6,
     probe::{INTERNET_V6, Target, canary, from_pod, open_pod},
     project::Project,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -74,7 +74,7 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
         let up = ["up", "--name", "leaky", "--detach"];
         let searched = async {
             let phase = async || lab.fields(namespace, "pod/leaky", "{.status.phase}").await;
-            eventually(Duration::from_secs(10), "a running pod", async || {
+            eventually(PATIENCE, "a running pod", async || {
                 anyhow::Ok((phase().await? == "Running").then_some(()))
             })
             .await?;

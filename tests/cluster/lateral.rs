@@ -9,7 +9,7 @@ use ws_tests::{
     namespace::with_namespace,
     probe::{Kind, Target, from_pod, from_workspace, open_pod},
     project::Project,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -81,7 +81,7 @@ async fn a10_one_session_does_not_reach_another() -> Result<()> {
         let _server = ws.start(project.path(), &serve)?;
         let address = lab.fields(namespace, "pod/server", "{.status.podIP}").await?;
         let target = [Target::tcp(&address, PORT, "")];
-        eventually(std::time::Duration::from_secs(20), "the server's answer to itself", async || {
+        eventually(PATIENCE, "the server's answer to itself", async || {
             anyhow::Ok((!from_workspace(&ws, "server", &target).await?.is_empty()).then_some(()))
         })
         .await?;

@@ -9,7 +9,7 @@ use ws_tests::{
     class,
     namespace::{SOON, nothing_is_left, with_namespace},
     project::Project,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -137,7 +137,7 @@ async fn the_status_tells_the_whole_story() -> Result<()> {
         let ws = Ws::new(lab, namespace)?;
         ws.up("story", Project::sample()?.path()).await?;
         let get = ["-n", namespace, "get", "workspace", "story", "-o", "json"];
-        let status = eventually(Duration::from_secs(5), "phase Ready", async || {
+        let status = eventually(PATIENCE, "phase Ready", async || {
             let object: serde_json::Value = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
             anyhow::Ok(Some(object["status"].clone()).filter(|status| status["phase"] == "Ready"))
         })

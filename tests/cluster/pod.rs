@@ -10,7 +10,7 @@ use ws_tests::{
     project::Project,
     stock::Stock,
     unconfined::with_unconfined_pod,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -63,7 +63,7 @@ async fn c01_there_is_no_credential_to_find() -> Result<()> {
         ensure!(session.run(&[], &[&planted]).await?.stdout.contains("/tmp/planted"), "the search finds nothing");
         let mut exec = lab.kubectl_command(&["-n", namespace, "exec", "bare", "--", "sleep", "30"]);
         let _exec = exec.kill_on_drop(true).spawn()?;
-        eventually(Duration::from_secs(20), "the variables of what the cluster's admin starts", async || {
+        eventually(PATIENCE, "the variables of what the cluster's admin starts", async || {
             let found = session.run(&[], &[search]).await?.stdout.contains("WS_HOST_KEY=");
             anyhow::Ok(found.then_some(()))
         })

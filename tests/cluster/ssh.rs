@@ -14,7 +14,7 @@ use ws_tests::{
     namespace::with_namespace,
     project::Project,
     stock::Stock,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
@@ -173,8 +173,7 @@ async fn d03_the_laptop_and_its_agent_are_not_reached_back() -> Result<()> {
         let socket = session.path("agent");
         let mut agent = Command::new("ssh-agent");
         let _agent = agent.arg("-D").arg("-a").arg(&socket).kill_on_drop(true).spawn()?;
-        eventually(Duration::from_secs(5), "an agent", async || anyhow::Ok(socket.exists().then_some(())))
-            .await?;
+        eventually(PATIENCE, "an agent", async || anyhow::Ok(socket.exists().then_some(()))).await?;
         let mut ssh = session.command(&["-A", "-v"], &["echo agent=$SSH_AUTH_SOCK"]);
         ssh.env("SSH_AUTH_SOCK", &socket);
         let offered = run(ssh, Duration::from_mins(1)).await?.ok()?;
@@ -201,7 +200,7 @@ async fn d03_only_ports_of_the_pod_itself_are_forwarded() -> Result<()> {
         let serve =
             "cd /tmp; setsid python3 -m http.server 8000 --bind 127.0.0.1 >/dev/null 2>&1 </dev/null &";
         session.run(&[], &[serve]).await?.ok()?;
-        eventually(Duration::from_secs(20), "an answer from the pod", async || {
+        eventually(PATIENCE, "an answer from the pod", async || {
             anyhow::Ok(request("127.0.0.1:8000").await?.stdout.starts_with("HTTP/1.0 200").then_some(()))
         })
         .await?;

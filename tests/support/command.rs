@@ -31,6 +31,18 @@ impl Output {
         ensure!(self.code == Some(expected), "expected exit code {expected}: {self}");
         Ok(self)
     }
+
+    /// Fails unless the program refused as ws does: one error that says each of `what`, a next step, exit code 1.
+    pub fn is_a_clear_refusal(self, what: &[&str]) -> Result<()> {
+        let output = self.code(1)?;
+        for word in what {
+            ensure!(output.stderr.contains(word), "`{word}` is not said: {output}");
+        }
+        ensure!(output.stderr.to_lowercase().contains("hint:"), "no next step: {output}");
+        let broke = output.stderr.contains("panicked") || output.stderr.contains("RUST_BACKTRACE");
+        ensure!(!broke, "{output}");
+        Ok(())
+    }
 }
 
 impl fmt::Display for Output {

@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 
-use crate::{diagnostics, lab::Lab, wait::eventually};
+use crate::{
+    diagnostics,
+    lab::Lab,
+    wait::{PATIENCE, eventually},
+};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -34,7 +38,7 @@ pub async fn create(lab: &Lab, name: &str, level: &str) -> Result<()> {
     let label = format!("pod-security.kubernetes.io/enforce={level}");
     lab.kubectl(&["label", "namespace", name, &label]).await?.ok()?;
     // Pods are refused until the controller manager has made it.
-    eventually(Duration::from_secs(10), "a default service account", async || {
+    eventually(PATIENCE, "a default service account", async || {
         let account = lab.kubectl(&["-n", name, "get", "serviceaccount", "default"]).await?;
         anyhow::Ok(account.is_ok().then_some(()))
     })
@@ -45,7 +49,7 @@ pub async fn create(lab: &Lab, name: &str, level: &str) -> Result<()> {
 const KINDS: &str = "workspaces,pods,secrets,networkpolicies";
 
 /// Time for everything to be gone once something is being deleted.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Fails unless, within `limit`, nothing of ws is left in the namespace.
 pub async fn nothing_is_left(lab: &Lab, namespace: &str, limit: Duration) -> Result<()> {

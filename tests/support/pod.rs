@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{command::run, lab::Lab, wait::eventually};
+use crate::{
+    command::run,
+    lab::Lab,
+    wait::{PATIENCE, eventually},
+};
 
 /// The node's address in the network that [`give_ipv6`] makes, and the bridge that it is on.
 const IPV6_ROUTER: &str = "fd00:90::1";
@@ -49,7 +53,7 @@ pub async fn start(lab: &Lab, namespace: &str, pod: &Value) -> Result<()> {
     lab.kubectl_with(&["-n", namespace, "create", "-f", "-"], &pod.to_string()).await?.ok()?;
     let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let object = format!("pod/{name}");
-    eventually(Duration::from_secs(20), "a running pod", async || {
+    eventually(PATIENCE, "a running pod", async || {
         anyhow::Ok((lab.fields(namespace, &object, "{.status.phase}").await? == "Running").then_some(()))
     })
     .await

@@ -12,7 +12,8 @@ use crate::{
     ws::Ws,
 };
 
-/// An address of the fake internet.
+/// Addresses of the fake internet.
+pub const INTERNET: &str = "20.0.113.66";
 pub const INTERNET_V6: &str = "2600:db8:1::1";
 
 const SCRIPT: &str = include_str!("probe.py");

@@ -11,7 +11,7 @@ use ws_api::workspace::{Phase, Workspace};
 use crate::{
     command::{Output, run, run_with_input},
     lab::Lab,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -41,7 +41,7 @@ impl Stock {
         });
         lab.kubectl_with(&["create", "-f", "-"], &workspace.to_string()).await?.ok()?;
         let get = ["-n", namespace, "get", "workspace", name, "-o", "json"];
-        let ssh = eventually(Duration::from_secs(30), "phase Ready", async || {
+        let ssh = eventually(PATIENCE, "phase Ready", async || {
             let object: Workspace = serde_json::from_str(&lab.kubectl(&get).await?.ok()?.stdout)?;
             anyhow::Ok(
                 object

@@ -5,6 +5,9 @@ use std::{fmt::Display, time::Duration};
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
+/// For what only has to happen, whatever else the machine does meanwhile: how soon is another test's claim.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Asks `probe` every 50 ms until it has an answer; fails after `limit` naming `what`.
 pub async fn eventually<T, E: Display>(
     limit: Duration,
