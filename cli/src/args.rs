@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{attach, completions, describe, diff, down, ls, pull, run, up, version};
+use crate::commands::{
+    attach, completions, describe, diff, down, ls, policy, presets, pull, run, up, version,
+};
 
 /// Disposable, contained workspaces for coding agents, on your Kubernetes cluster
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ pub enum Command {
     Diff(diff::Args),
     Pull(pull::Args),
     Down(down::Args),
+    Policy(policy::Args),
+    Presets(presets::Args),
     Completions(completions::Args),
     Version(version::Args),
 }

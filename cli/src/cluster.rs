@@ -15,7 +15,12 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use tokio::time::timeout;
-use ws_api::{CLI_FIELD_MANAGER, names::WorkspaceName, workspace::Workspace};
+use ws_api::{
+    CLI_FIELD_MANAGER,
+    class::WorkspaceClass,
+    names::{ClassName, WorkspaceName},
+    workspace::Workspace,
+};
 
 use crate::error::{Error, Kind};
 
@@ -98,6 +103,13 @@ impl Cluster {
         };
         let list = self.answer(access, async move { api.list(&ListParams::default()).await }).await?;
         Ok(list.items)
+    }
+
+    /// Reads a class.
+    pub async fn class(&self, name: &ClassName) -> Result<WorkspaceClass, Error> {
+        let classes: Api<WorkspaceClass> = Api::all(self.client());
+        let access = Access::to_classes("get").of(name.as_ref());
+        self.answer(access, async move { classes.get(name.as_ref()).await }).await
     }
 
     fn workspaces(&self) -> Api<Workspace> {

@@ -6,6 +6,8 @@ pub mod describe;
 pub mod diff;
 pub mod down;
 pub mod ls;
+pub mod policy;
+pub mod presets;
 pub mod pull;
 pub mod run;
 pub mod up;
@@ -60,6 +62,8 @@ pub async fn dispatch(command: Command, context: &mut Context) -> Result<u8, Err
         Command::Diff(args) => diff::run(args, context).await,
         Command::Pull(args) => pull::run(args, context).await,
         Command::Down(args) => down::run(args, context).await,
+        Command::Policy(args) => policy::run(args, context).await,
+        Command::Presets(args) => presets::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Version(args) => version::run(&args, context),
     }

@@ -6,30 +6,43 @@ use ws_api::workspace::{Phase, Workspace, condition};
 use crate::error::{Error, chain};
 
 const WORKSPACES: &str = "workspaces.ws.dev";
+const CLASSES: &str = "workspaceclasses.ws.dev";
 
 /// A request as RBAC names it.
 #[derive(Clone, Debug)]
 pub struct Access {
     verb: &'static str,
     resource: &'static str,
-    namespace: Option<String>,
+    scope: Scope,
     name: String,
+}
+
+#[derive(Clone, Debug)]
+enum Scope {
+    Cluster,
+    AllNamespaces,
+    Namespace(String),
 }
 
 impl Access {
     /// To the workspaces of a namespace.
     pub fn new(verb: &'static str, namespace: &str) -> Self {
-        Self { verb, resource: WORKSPACES, namespace: Some(namespace.to_owned()), name: String::new() }
+        Self::to(verb, WORKSPACES, namespace)
     }
 
     /// To the workspaces of all namespaces.
     pub fn everywhere(verb: &'static str) -> Self {
-        Self { verb, resource: WORKSPACES, namespace: None, name: String::new() }
+        Self { verb, resource: WORKSPACES, scope: Scope::AllNamespaces, name: String::new() }
+    }
+
+    /// To classes.
+    pub fn to_classes(verb: &'static str) -> Self {
+        Self { verb, resource: CLASSES, scope: Scope::Cluster, name: String::new() }
     }
 
     /// To another resource.
     pub fn to(verb: &'static str, resource: &'static str, namespace: &str) -> Self {
-        Self { verb, resource, namespace: Some(namespace.to_owned()), name: String::new() }
+        Self { verb, resource, scope: Scope::Namespace(namespace.to_owned()), name: String::new() }
     }
 
     /// To one object.
@@ -40,9 +53,10 @@ impl Access {
     }
 
     fn place(&self) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("in namespace `{namespace}`"),
-            None => "in all namespaces".to_owned(),
+        match &self.scope {
+            Scope::Cluster => "on this cluster".to_owned(),
+            Scope::AllNamespaces => "in all namespaces".to_owned(),
+            Scope::Namespace(namespace) => format!("in namespace `{namespace}`"),
         }
     }
 }
@@ -109,11 +123,14 @@ fn forbidden(status: &Status, access: &Access) -> Error {
 
 fn missing(status: &Status, access: &Access) -> Error {
     match status.details.as_ref() {
-        Some(details) if details.kind == "namespaces" => Error::user(format!(
-            "there is no namespace `{}`",
-            access.namespace.as_deref().unwrap_or_default()
-        ))
-        .hinted("choose one with -n, or create it with `kubectl create namespace`"),
+        Some(details) if details.kind == "namespaces" => {
+            Error::user(format!("there is no namespace `{}`", details.name))
+                .hinted("choose one with -n, or create it with `kubectl create namespace`")
+        }
+        Some(details) if details.kind == "workspaceclasses" && !details.name.is_empty() => {
+            Error::user(format!("there is no class `{}`", details.name))
+                .hinted("`kubectl get workspaceclasses` lists the classes")
+        }
         Some(details) if !details.name.is_empty() => {
             Error::user(format!("there is no {} `{}` {}", access.resource, details.name, access.place()))
         }

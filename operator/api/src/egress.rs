@@ -1,7 +1,8 @@
 //! What a class lets its workspaces reach: the objects that an admin writes. The gateway decides by them.
 
-use k8s_openapi::{api::core::v1::SecretKeySelector, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{names::NAME_PATTERN, schema};
@@ -15,36 +16,51 @@ pub struct Egress {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub rules: Vec<EgressRule>,
-    /// Bytes that a workspace may send in its life.
+    /// What a workspace may send in its life, by all rules together that have no budget of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
 }
 
 /// Bytes that may leave.
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.upload) || has(self.request)").message("say `upload`, `request` or both"))]
 pub struct Budget {
-    /// Bytes sent, headers included.
+    /// In a workspace's life: request lines, headers and bodies, as they are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::quantity)]
-    pub upload: Quantity,
+    pub upload: Option<Quantity>,
+    /// In one request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::quantity)]
+    pub request: Option<Quantity>,
 }
 
 /// Something outside that workspaces may reach.
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.service) != (has(self.hosts) || has(self.preset))")
     .message("a rule names either a service of the cluster, or hosts, a preset or both"))]
-#[x_kube(validation = Rule::new("!has(self.allow) || has(self.hosts)")
-    .message("`allow` needs `hosts`: a preset brings its own"))]
+#[x_kube(validation = Rule::new("!has(self.service) || !(has(self.scheme) || has(self.ports))")
+    .message("a service says its port itself"))]
+#[x_kube(validation = Rule::new("!has(self.allow) || !has(self.preset)")
+    .message("a preset brings its own `allow`"))]
+#[x_kube(validation = Rule::new("has(self.allow) || has(self.preset) || has(self.passthrough)")
+    .message("say what is allowed: `allow`, a `preset`, or `passthrough`"))]
+#[x_kube(validation = Rule::new("!has(self.passthrough) || (has(self.hosts) && !has(self.allow) && !has(self.preset) && !has(self.credential) && !has(self.scheme))")
+    .message("what is passed through is not looked into: it has hosts and ports, and neither `allow`, a preset, a credential nor a scheme"))]
+#[x_kube(validation = Rule::new("!has(self.passthrough) || (has(self.budget) && has(self.budget.upload))")
+    .message("what is passed through has a `budget.upload`"))]
 pub struct EgressRule {
     /// Name by which a workspace picks this rule.
     #[schemars(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))]
     pub name: String,
-    /// A reviewed list of requests that ships with ws.
+    /// A reviewed list of requests that ships with ws: `ws presets` shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 52), regex(pattern = NAME_PATTERN))]
     pub preset: Option<String>,
-    /// Exact host names in lower case: no wildcards, no addresses, no trailing dots, no single labels.
+    /// Exact host names in lower case: no wildcards, no addresses, no trailing dots, no single labels. Left out: those of the
+    /// preset, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 32),
@@ -55,33 +71,122 @@ pub struct EgressRule {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hosts: Option<Vec<String>>,
-    /// Ports of the hosts. Left out: 443.
+    /// How the gateway speaks to the hosts. Left out: https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8), inner(range(min = 1, max = 65535)))]
-    pub ports: Option<Vec<i32>>,
-    /// Requests that are allowed. Left out: those of the preset, or none.
+    pub scheme: Option<Scheme>,
+    /// Ports of the hosts. Left out: the scheme's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<i32>>", length(min = 1, max = 8), inner(range(min = 1, max = 65535)))]
+    pub ports: Option<Vec<u16>>,
+    /// Requests that are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub allow: Option<Vec<Requests>>,
-    /// A Service of the cluster instead of hosts outside.
+    /// What `{repository}` stands for in paths, as those of preset `github`: `OWNER/NAME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 140), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$"))
+    )]
+    pub repositories: Vec<String>,
+    /// A Service of the cluster instead of hosts outside. Workspaces reach it as `http://NAME.NAMESPACE.svc:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// Passes the connection on without looking into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<Passthrough>,
     /// What the gateway puts into the requests in place of any credential that the workspace sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("has(self.name) && size(self.name) > 0").message("name the Secret"))]
-    #[x_kube(validation = Rule::new("size(self.key) > 0").message("name the key in the Secret"))]
-    pub credential: Option<SecretKeySelector>,
+    pub credential: Option<Credential>,
+    /// Left out: what the preset says, or a share of the class's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
-/// Requests by method and path.
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+/// How the gateway speaks to a host.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    Http,
+    #[default]
+    Https,
+}
+
+/// Requests by what they ask for. All that is said has to hold.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
-    #[schemars(length(min = 1, max = 16), inner(regex(pattern = "^[A-Z]{1,16}$")))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 16), regex(pattern = "^[A-Z]+$")))]
     pub methods: Vec<String>,
-    /// Patterns on the canonical path: `{name}` is one segment, `/**` at the end is any rest.
+    /// Patterns on the canonical path: `{name}` is any text in one segment, `/**` at the end is any rest.
     #[schemars(length(min = 1, max = 64), inner(length(max = 256), regex(pattern = "^/")))]
     pub paths: Vec<String>,
+    /// Names of query parameters that may be there; `*`: any. Left out: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
+    pub query: Vec<String>,
+    /// Headers that are passed on, beside those that describe the content. Left out: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub headers: Vec<Header>,
+    /// What a body has to be. Left out: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body>,
+}
+
+/// A header that is passed on.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[a-z0-9-]+$"))]
+    pub name: String,
+    /// Elements of the header's list that are passed on, the others are left out. Left out: any value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub values: Vec<String>,
+}
+
+/// What a request's body has to be.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Body {
+    /// The most bytes it may have.
+    #[schemars(transform = schema::quantity)]
+    pub max: Quantity,
+    /// What has to hold for it as JSON. Left out: it may be anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<Json>,
+}
+
+/// What has to hold for a JSON document (RFC 8259). Places in it are written `key`, `key.key` and, for each element of an
+/// array, `key[].key`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Json {
+    /// Places at which there is something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 128)))]
+    pub required: Vec<String>,
+    /// Places at which there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub forbidden: Vec<String>,
+    /// Places at which, if there is something, it is one of these texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub values: Vec<Values>,
+}
+
+/// What may be at a place of a JSON document.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Values {
+    #[schemars(length(min = 1, max = 128))]
+    pub at: String,
+    /// Exact texts, or what they begin with (`claude-*`).
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
+    pub any_of: Vec<String>,
 }
 
 /// A Service of the cluster.
@@ -92,6 +197,40 @@ pub struct Service {
     pub namespace: String,
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
+    #[schemars(with = "i32", range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+/// A connection that the gateway does not look into: whoever controls the workspace decides what is said on it, and to whom
+/// behind the host's name.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Passthrough {
+    /// That an admin knows what this means.
+    pub acknowledged: Acknowledged,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Acknowledged {
+    Uninspected,
+}
+
+/// A credential that only the gateway reads.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credential {
+    /// A Secret in the namespace of ws.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: String,
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+    /// The header that carries it. Left out: the preset's, or `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[a-z0-9-]+$"))]
+    pub header: Option<String>,
+    /// What stands before it in the header. Left out: the preset's, or `Bearer ` in `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^[!-~ ]*$"))]
+    pub prefix: Option<String>,
 }

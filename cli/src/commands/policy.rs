@@ -1,0 +1,230 @@
+//! `ws policy`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Subcommand;
+use kube::ResourceExt as _;
+use serde::{Deserialize as _, Serialize};
+use ws_api::{
+    class::WorkspaceClass,
+    egress::{Egress, EgressRule},
+    names::ClassName,
+};
+use ws_policy::{
+    class::{ClassPolicy, Policy, Rule},
+    decide::{Decision, decide},
+    expand::expand,
+    lint::{Warning, lint},
+    request::{Length, Request},
+};
+
+use super::Context;
+use crate::error::{Error, chain};
+
+/// Explain and try what a class lets its workspaces reach
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Explain(Explain),
+    Test(Test),
+}
+
+/// Show a class's egress rules in full, and what is risky about them
+#[derive(Debug, clap::Args)]
+struct Explain {
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Show what becomes of a request
+///
+/// Exits with 0 if it is allowed and with 1 if it is denied. Nothing is sent.
+#[derive(Debug, clap::Args)]
+struct Test {
+    #[command(flatten)]
+    source: Source,
+    /// Method, as GET
+    #[arg(value_name = "METHOD")]
+    method: String,
+    /// URL, as `https://docs.example/index.html`
+    #[arg(value_name = "URL")]
+    url: String,
+    /// File with the request's body [default: the body is not looked at]
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// Of a workspace that uses only these rules
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
+    egress: Option<Vec<String>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// Name of the class
+    #[arg(value_name = "CLASS")]
+    class: ClassName,
+    /// File with the class, instead of asking the cluster
+    #[arg(short = 'f', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// The JSON of `ws policy explain`.
+#[derive(Serialize)]
+struct Explanation {
+    class: String,
+    #[serde(flatten)]
+    egress: Egress,
+    warnings: Vec<Warning>,
+}
+
+/// The JSON of `ws policy test`.
+#[derive(Serialize)]
+struct Verdict {
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
+    match args.command {
+        Command::Explain(args) => explain(&args, context).await,
+        Command::Test(args) => test(args, context).await,
+    }
+}
+
+async fn explain(args: &Explain, context: &mut Context) -> Result<u8, Error> {
+    let class = args.source.read(context).await?;
+    // What cannot be compiled is not explained either.
+    compiled(&args.source.class, &class.spec.egress)?;
+    let rules: Vec<EgressRule> =
+        class.spec.egress.rules.iter().filter_map(|rule| expand(rule).ok()).collect();
+    let explanation = Explanation {
+        class: args.source.class.to_string(),
+        warnings: lint(&rules),
+        egress: Egress { rules, ..class.spec.egress },
+    };
+    let ui = &context.ui;
+    if ui.json() {
+        ui.json_result(&explanation)?;
+        return Ok(0);
+    }
+    if explanation.egress.rules.is_empty() {
+        ui.note(&format!("class `{}` has no egress rules: its workspaces reach nothing", explanation.class));
+        return Ok(0);
+    }
+    let yaml = serde_yaml::to_string(&explanation.egress).map_err(|error| Error::internal(chain(&error)))?;
+    ui.result(yaml.trim_end())?;
+    for warning in &explanation.warnings {
+        ui.warn(&format!("rule `{}`: {}", warning.rule, warning.what));
+    }
+    Ok(0)
+}
+
+async fn test(args: Test, context: &mut Context) -> Result<u8, Error> {
+    let Test { source, method, url, body, egress } = args;
+    let class = source.read(context).await?;
+    let class = compiled(&source.class, &class.spec.egress)?;
+    if let Some(unknown) =
+        egress.iter().flatten().find(|pick| !class.rules().iter().any(|rule| rule.name == **pick))
+    {
+        return Err(Error::user(format!("class `{}` has no egress rule `{unknown}`", source.class))
+            .hinted(format!("`ws policy explain {}` shows its rules", source.class)));
+    }
+    let body = body.map(|file| fs::read(&file).map_err(|error| unreadable(&file, &error))).transpose()?;
+    let verdict = judge(&Policy::of(Arc::new(class), egress.as_deref()), &method, &url, body.as_deref())?;
+    let ui = &context.ui;
+    if ui.json() {
+        ui.json_result(&verdict)?;
+    } else {
+        let rule = verdict.rule.as_deref().unwrap_or_default();
+        let text = match (&verdict.reason, verdict.allowed) {
+            (Some(reason), true) => format!("allowed by rule \"{rule}\" {reason}"),
+            (Some(reason), false) => reason.clone(),
+            (None, _) => format!("allowed by rule \"{rule}\""),
+        };
+        ui.result(&text)?;
+    }
+    Ok(u8::from(!verdict.allowed))
+}
+
+fn judge(policy: &Policy, method: &str, url: &str, body: Option<&[u8]>) -> Result<Verdict, Error> {
+    let method = method.parse().map_err(|_| Error::usage(format!("`{method}` is no method")))?;
+    let uri = url.parse().map_err(|error| Error::usage(format!("`{url}` is no URL: {error}")))?;
+    let length = body.map_or(Length::None, |body| Length::Bytes(body.len() as u64));
+    let request = match Request::absolute(method, &uri, length) {
+        Ok(request) => request,
+        Err(malformed) => return Ok(denied(&malformed)),
+    };
+    Ok(match decide(policy, &request) {
+        Ok(Decision::Allowed(allowed)) => allowed_by(allowed.rule(), None),
+        Ok(Decision::NeedsBody(undecided)) => match body {
+            Some(body) => match undecided.decide(&request.host, body) {
+                Ok(allowed) => allowed_by(allowed.rule(), None),
+                Err(reason) => denied(&reason),
+            },
+            None => allowed_by(undecided.rule(), Some("if its body is as the rule says")),
+        },
+        Err(reason) => denied(&reason),
+    })
+}
+
+fn allowed_by(rule: Option<&Rule>, condition: Option<&str>) -> Verdict {
+    Verdict { allowed: true, rule: rule.map(|rule| rule.name.clone()), reason: condition.map(str::to_owned) }
+}
+
+fn denied(reason: &impl ToString) -> Verdict {
+    Verdict { allowed: false, rule: None, reason: Some(reason.to_string()) }
+}
+
+fn compiled(class: &ClassName, egress: &Egress) -> Result<ClassPolicy, Error> {
+    ClassPolicy::compile(class.clone(), egress).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Error::user(format!("class `{class}` cannot be used: {}", problems.join("; ")))
+            .hinted("until it is corrected, its workspaces reach nothing")
+    })
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> Error {
+    Error::user(format!("{} cannot be read: {error}", file.display()))
+}
+
+impl Source {
+    async fn read(&self, context: &mut Context) -> Result<WorkspaceClass, Error> {
+        let Some(file) = &self.file else {
+            let cluster = context.cluster().await?;
+            return context.interrupts.unless(cluster.class(&self.class)).await;
+        };
+        let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+        let mut names = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let value = serde_yaml::Value::deserialize(document)
+                .map_err(|error| Error::user(format!("{} is no YAML: {error}", file.display())))?;
+            if value.get("kind").and_then(serde_yaml::Value::as_str) != Some("WorkspaceClass") {
+                continue;
+            }
+            let class: WorkspaceClass = serde_yaml::from_value(value).map_err(|error| {
+                Error::user(format!("{} holds a class that is none: {error}", file.display()))
+            })?;
+            if class.name_any() == self.class.as_ref() {
+                return Ok(class);
+            }
+            names.push(class.name_any());
+        }
+        let hint = if names.is_empty() {
+            "it holds no class at all".to_owned()
+        } else {
+            format!("it holds {}", names.join(", "))
+        };
+        Err(Error::user(format!("{} holds no class `{}`", file.display(), self.class)).hinted(hint))
+    }
+}

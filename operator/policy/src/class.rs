@@ -1,0 +1,166 @@
+//! What a class allows, compiled once, and what a workspace picks from it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderName, Method};
+use ws_api::{
+    egress::{Egress, Scheme},
+    names::ClassName,
+};
+
+use crate::{json::JsonRule, pattern::PathPattern};
+
+mod compile;
+mod quantity;
+
+pub use compile::Problem;
+
+/// Rules of a class, at most: a workspace's choice among them is one word.
+const MAX_RULES: usize = 64;
+
+/// A class's rules, compiled. All workspaces of the class share it.
+#[derive(Debug)]
+pub struct ClassPolicy {
+    pub(crate) class: ClassName,
+    pub(crate) rules: Vec<Rule>,
+    /// The rules that name a host.
+    pub(crate) by_host: HashMap<String, Picked>,
+    pub(crate) upload: Option<u64>,
+}
+
+/// Some of a class's rules.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Picked(u64);
+
+/// A rule, compiled.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: String,
+    /// Preset and version, if it is one.
+    pub preset: Option<(String, u32)>,
+    pub(crate) hosts: Vec<String>,
+    pub scheme: Scheme,
+    pub(crate) ports: Vec<u16>,
+    /// Whether the hosts are a Service of the cluster.
+    pub is_service: bool,
+    pub(crate) access: Access,
+    pub credential: Option<Credential>,
+    pub upload: Option<u64>,
+    pub request: Option<u64>,
+}
+
+/// What a rule lets through.
+#[derive(Debug)]
+pub(crate) enum Access {
+    Requests(Vec<Allowance>),
+    /// Whole connections.
+    Uninspected,
+}
+
+/// A conjunction: requests that are alike.
+#[derive(Debug)]
+pub struct Allowance {
+    pub(crate) methods: Vec<Method>,
+    pub(crate) paths: Vec<PathPattern>,
+    pub(crate) query: QueryRule,
+    pub headers: Vec<HeaderRule>,
+    pub body: Option<BodyRule>,
+}
+
+/// Parameters that a query may have.
+#[derive(Debug)]
+pub(crate) enum QueryRule {
+    Any,
+    /// Names, with the one value that they may have.
+    Only(Vec<(String, Option<String>)>),
+}
+
+/// A header that is passed on.
+#[derive(Debug)]
+pub struct HeaderRule {
+    pub name: HeaderName,
+    /// Empty: any.
+    pub values: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct BodyRule {
+    /// Bytes.
+    pub max: u64,
+    pub(crate) json: Option<JsonRule>,
+}
+
+/// A credential, and how it is put into a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credential {
+    pub secret_name: String,
+    pub key: String,
+    pub header: HeaderName,
+    /// What stands before it in the header.
+    pub prefix: String,
+}
+
+/// What a workspace's requests are judged by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) class: Arc<ClassPolicy>,
+    pub(crate) picked: Picked,
+}
+
+impl ClassPolicy {
+    /// Compiles what a class says.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once.
+    pub fn compile(class: ClassName, egress: &Egress) -> Result<Self, Vec<Problem>> {
+        compile::class(class, egress)
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Bytes that a workspace may send in its life by the rules that have no budget of their own.
+    pub fn upload(&self) -> Option<u64> {
+        self.upload
+    }
+}
+
+impl Policy {
+    /// All rules of a class, or those of these names. A name that the class does not have adds nothing.
+    pub fn of(class: Arc<ClassPolicy>, picks: Option<&[String]>) -> Self {
+        let is_picked = |rule: &Rule| picks.is_none_or(|picks| picks.contains(&rule.name));
+        let picked = Picked::of(
+            class.rules.iter().enumerate().filter(|(_, rule)| is_picked(rule)).map(|(index, _)| index),
+        );
+        Self { class, picked }
+    }
+
+    /// The rules that hold for this workspace.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.picked.indexes().filter_map(|index| self.class.rules.get(index))
+    }
+}
+
+impl Picked {
+    pub fn of(indexes: impl Iterator<Item = usize>) -> Self {
+        Self(indexes.filter(|index| *index < MAX_RULES).fold(0, |picked, index| picked | 1 << index))
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn indexes(self) -> impl Iterator<Item = usize> {
+        (0..MAX_RULES).filter(move |index| self.0 & 1 << index != 0)
+    }
+}

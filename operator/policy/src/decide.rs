@@ -1,0 +1,307 @@
+//! The one place where a request is allowed or denied. Pure: it resolves nothing and reaches nobody.
+
+use std::sync::Arc;
+
+use ws_api::{egress::Scheme, names::ClassName};
+
+use crate::{
+    class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule},
+    host::Host,
+    json::Offence,
+    path::{Path, Query},
+    request::{Length, Request},
+};
+
+/// Permission to send one request. Only this module makes it, and only what is allowed can be dialled.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    class: Arc<ClassPolicy>,
+    rule: usize,
+    allowance: usize,
+}
+
+/// What becomes of a request whose head is known.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    Allowed(Allowed),
+    /// Its body decides: [`Undecided::decide`].
+    NeedsBody(Undecided),
+}
+
+/// A request that is allowed if its body is as a rule says.
+#[derive(Clone, Debug)]
+pub struct Undecided {
+    class: Arc<ClassPolicy>,
+    /// Rules with their allowances, in order.
+    candidates: Vec<(usize, usize)>,
+}
+
+/// What becomes of a connection to a host and a port.
+#[derive(Clone, Debug)]
+pub enum Tunnel {
+    /// Each request on it is decided on.
+    Inspected,
+    Uninspected(Allowed),
+}
+
+/// Why a request is denied. A rule that was nearer to allowing it counts more than another.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Denied {
+    #[error("{host} denied: it is an IP address, and egress rules name hosts")]
+    IpLiteral { host: Host },
+    #[error("{host} denied: no egress rule of class \"{class}\" names it")]
+    HostNotAllowed { host: Host, class: ClassName },
+    #[error("{host} denied: rule \"{rule}\" of the class names it, and this workspace left the rule out")]
+    RuleNotPicked { host: Host, rule: String },
+    #[error("{host} denied: rule \"{rule}\" does not name port {port}")]
+    PortNotAllowed { host: Host, port: u16, rule: String },
+    #[error("{host} denied: rule \"{rule}\" is for {}", match expected { Scheme::Https => "https", Scheme::Http => "plain http" })]
+    SchemeNotAllowed { host: Host, rule: String, expected: Scheme },
+    #[error("{host} denied: rule \"{rule}\" allows no request like {method} {path}")]
+    RequestNotAllowed { host: Host, rule: String, method: http::Method, path: Path },
+    #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
+    QueryNotAllowed { host: Host, rule: String, parameter: String },
+    #[error("{host} denied: rule \"{rule}\" allows {} here", match max { 0 => "no body".to_owned(), max => format!("a body of {max} bytes at most") })]
+    BodyTooLong { host: Host, rule: String, max: u64 },
+    #[error("denied by rule \"{rule}\": {offence}")]
+    Body { rule: String, offence: Offence },
+}
+
+impl Denied {
+    /// How near the request was to being allowed.
+    fn nearness(&self) -> u8 {
+        match self {
+            Self::IpLiteral { .. } | Self::HostNotAllowed { .. } => 0,
+            Self::RuleNotPicked { .. } => 1,
+            Self::PortNotAllowed { .. } => 2,
+            Self::SchemeNotAllowed { .. } => 3,
+            Self::RequestNotAllowed { .. } => 4,
+            Self::QueryNotAllowed { .. } => 5,
+            Self::BodyTooLong { .. } => 6,
+            Self::Body { .. } => 7,
+        }
+    }
+}
+
+/// Decides on a request by its head.
+///
+/// # Errors
+///
+/// Why it is denied.
+pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
+    let mut nearest = None;
+    let mut candidates = Vec::new();
+    for index in named(policy, &request.host)? {
+        let Some(rule) = policy.class.rules.get(index) else { continue };
+        match head(rule, request) {
+            Ok(allowances) => candidates.extend(allowances.into_iter().map(|allowance| (index, allowance))),
+            Err(denied) => nearest = Some(nearer(nearest, denied)),
+        }
+    }
+    let Some(first) = candidates.first() else {
+        return Err(nearest.unwrap_or_else(|| unnamed(policy, &request.host)));
+    };
+    let allowed = Allowed { class: policy.class.clone(), rule: first.0, allowance: first.1 };
+    if allowed.body().is_none_or(|body| body.json.is_none()) {
+        return Ok(Decision::Allowed(allowed));
+    }
+    Ok(Decision::NeedsBody(Undecided { class: policy.class.clone(), candidates }))
+}
+
+/// Decides on a connection that may hold anything.
+///
+/// # Errors
+///
+/// If no request on it could be allowed either.
+pub fn decide_tunnel(policy: &Policy, host: &Host, port: u16) -> Result<Tunnel, Denied> {
+    let mut nearest = None;
+    let mut is_inspected = false;
+    for index in named(policy, host)? {
+        let Some(rule) = policy.class.rules.get(index) else { continue };
+        match (&rule.access, rule.scheme) {
+            _ if !rule.ports.contains(&port) => nearest = Some(nearer(nearest, wrong_port(rule, host, port))),
+            (Access::Uninspected, _) => {
+                return Ok(Tunnel::Uninspected(Allowed {
+                    class: policy.class.clone(),
+                    rule: index,
+                    allowance: 0,
+                }));
+            }
+            (Access::Requests(_), Scheme::Https) => is_inspected = true,
+            (Access::Requests(_), Scheme::Http) => nearest = Some(nearer(nearest, wrong_scheme(rule, host))),
+        }
+    }
+    if is_inspected { Ok(Tunnel::Inspected) } else { Err(nearest.unwrap_or_else(|| unnamed(policy, host))) }
+}
+
+impl Undecided {
+    /// The first rule that may allow it.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.class.rules.get(self.candidates.first()?.0)
+    }
+
+    /// The most bytes of the body that any rule wants to see.
+    pub fn max_body(&self) -> u64 {
+        self.allowed().filter_map(|allowed| Some(allowed.body()?.max)).max().unwrap_or_default()
+    }
+
+    /// Decides on the request with its whole body.
+    ///
+    /// # Errors
+    ///
+    /// Why it is denied.
+    pub fn decide(self, host: &Host, body: &[u8]) -> Result<Allowed, Denied> {
+        let mut nearest = None;
+        for allowed in self.allowed() {
+            match judge(&allowed, host, body) {
+                Ok(()) => return Ok(allowed),
+                Err(denied) => nearest = Some(nearer(nearest, denied)),
+            }
+        }
+        let class = self.class.class.clone();
+        Err(nearest.unwrap_or(Denied::HostNotAllowed { host: host.clone(), class }))
+    }
+
+    fn allowed(&self) -> impl Iterator<Item = Allowed> {
+        self.candidates.iter().map(|(rule, allowance)| Allowed {
+            class: self.class.clone(),
+            rule: *rule,
+            allowance: *allowance,
+        })
+    }
+}
+
+impl Allowed {
+    /// The rule that allows the request.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.class.rules.get(self.rule)
+    }
+
+    /// What of the rule allows it; none if the connection is not looked into.
+    pub fn allowance(&self) -> Option<&Allowance> {
+        match &self.rule()?.access {
+            Access::Requests(allowances) => allowances.get(self.allowance),
+            Access::Uninspected => None,
+        }
+    }
+
+    /// What its body has to keep to; none: it has none.
+    pub fn body(&self) -> Option<&BodyRule> {
+        self.allowance()?.body.as_ref()
+    }
+}
+
+/// The rules of the workspace that name a host.
+fn named(policy: &Policy, host: &Host) -> Result<impl Iterator<Item = usize>, Denied> {
+    if host.is_address() {
+        return Err(Denied::IpLiteral { host: host.clone() });
+    }
+    let naming = policy.class.by_host.get(host.as_str()).copied().unwrap_or_default();
+    let picked = naming.and(policy.picked);
+    if picked.is_empty() {
+        return Err(unnamed(policy, host));
+    }
+    Ok(picked.indexes())
+}
+
+fn unnamed(policy: &Policy, host: &Host) -> Denied {
+    let naming = policy.class.by_host.get(host.as_str());
+    let rule = naming.and_then(|naming| policy.class.rules.get(naming.indexes().next()?));
+    match rule {
+        Some(rule) => Denied::RuleNotPicked { host: host.clone(), rule: rule.name.clone() },
+        None => Denied::HostNotAllowed { host: host.clone(), class: policy.class.class.clone() },
+    }
+}
+
+/// The rule's allowances that a head satisfies.
+fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
+    if !rule.ports.contains(&request.port) {
+        return Err(wrong_port(rule, &request.host, request.port));
+    }
+    if rule.scheme != request.scheme {
+        return Err(wrong_scheme(rule, &request.host));
+    }
+    let Access::Requests(allowances) = &rule.access else {
+        return Err(unlike(rule, request));
+    };
+    let mut nearest = unlike(rule, request);
+    let mut satisfied = Vec::new();
+    for (index, allowance) in allowances.iter().enumerate() {
+        match satisfies(rule, allowance, request) {
+            Ok(()) => satisfied.push(index),
+            Err(denied) => nearest = nearer(Some(nearest), denied),
+        }
+    }
+    if satisfied.is_empty() { Err(nearest) } else { Ok(satisfied) }
+}
+
+fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<(), Denied> {
+    let is_like = allowance.methods.contains(&request.method)
+        && allowance.paths.iter().any(|path| path.matches(&request.path));
+    if !is_like {
+        return Err(unlike(rule, request));
+    }
+    if let Some(parameter) = beyond(&allowance.query, &request.query) {
+        return Err(Denied::QueryNotAllowed {
+            host: request.host.clone(),
+            rule: rule.name.clone(),
+            parameter,
+        });
+    }
+    let max = allowance.body.as_ref().map_or(0, |body| body.max);
+    let fits = match request.body {
+        Length::None => true,
+        Length::Bytes(length) => length <= max,
+        Length::Unknown => allowance.body.is_some(),
+    };
+    if fits { Ok(()) } else { Err(too_long(rule, &request.host, max)) }
+}
+
+/// A parameter that is not allowed.
+fn beyond(rule: &QueryRule, query: &Query) -> Option<String> {
+    let QueryRule::Only(allowed) = rule else { return None };
+    let is_allowed = |(name, value): &(String, Option<String>)| {
+        allowed.iter().any(|(other, only)| name == other && (only.is_none() || only == value))
+    };
+    query.pairs().iter().find(|pair| !is_allowed(pair)).map(|(name, _)| name.clone())
+}
+
+fn judge(allowed: &Allowed, host: &Host, body: &[u8]) -> Result<(), Denied> {
+    let (Some(rule), Some(limits)) = (allowed.rule(), allowed.body()) else { return Ok(()) };
+    if body.len() as u64 > limits.max {
+        return Err(too_long(rule, host, limits.max));
+    }
+    let Some(json) = &limits.json else { return Ok(()) };
+    json.judge(body).map_err(|offence| Denied::Body { rule: rule.name.clone(), offence })
+}
+
+fn nearer(one: Option<Denied>, other: Denied) -> Denied {
+    match one {
+        Some(one) if one.nearness() >= other.nearness() => one,
+        _ => other,
+    }
+}
+
+fn wrong_port(rule: &Rule, host: &Host, port: u16) -> Denied {
+    Denied::PortNotAllowed { host: host.clone(), port, rule: rule.name.clone() }
+}
+
+fn wrong_scheme(rule: &Rule, host: &Host) -> Denied {
+    Denied::SchemeNotAllowed { host: host.clone(), rule: rule.name.clone(), expected: rule.scheme }
+}
+
+fn unlike(rule: &Rule, request: &Request) -> Denied {
+    Denied::RequestNotAllowed {
+        host: request.host.clone(),
+        rule: rule.name.clone(),
+        method: request.method.clone(),
+        path: request.path.clone(),
+    }
+}
+
+fn too_long(rule: &Rule, host: &Host, max: u64) -> Denied {
+    Denied::BodyTooLong { host: host.clone(), rule: rule.name.clone(), max }
+}
+
+#[cfg(test)]
+mod tests;

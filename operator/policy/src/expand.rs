@@ -1,0 +1,170 @@
+//! What a rule says in full: presets, repositories and defaults written out. This is what an admin reviews, and all that is
+//! compiled.
+
+use ws_api::egress::{Credential, EgressRule, Requests};
+
+use crate::{
+    preset::{Injection, Preset, REPOSITORY},
+    request::default_port,
+};
+
+/// Writes a rule out. Expanding it once more changes nothing.
+///
+/// # Errors
+///
+/// What an admin has to correct.
+pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
+    let mut full = rule.clone();
+    let preset = rule.preset.as_deref().map(known).transpose()?;
+    full.preset = None;
+    if let Some(preset) = preset {
+        if rule.allow.is_some() || rule.passthrough.is_some() || rule.service.is_some() {
+            return Err(
+                "a preset brings what is allowed: leave `allow`, `passthrough` and `service` out".to_owned()
+            );
+        }
+        if rule.hosts.is_none() && !preset.hosts.is_empty() {
+            full.hosts = Some(preset.hosts);
+        }
+        full.allow = Some(preset.allow);
+        full.budget = rule.budget.clone().or(preset.budget);
+        full.credential =
+            rule.credential.as_ref().map(|credential| placed(credential, preset.credential)).transpose()?;
+    } else {
+        full.credential =
+            rule.credential.as_ref().map(|credential| placed(credential, Some(bearer()))).transpose()?;
+    }
+    if rule.service.is_none() {
+        let scheme = rule.scheme.unwrap_or_default();
+        full.scheme = Some(scheme);
+        full.ports = Some(rule.ports.clone().unwrap_or_else(|| vec![default_port(scheme)]));
+    }
+    full.allow = full
+        .allow
+        .map(|allow| allow.iter().map(|requests| of_repositories(requests, &rule.repositories)).collect())
+        .transpose()?;
+    full.repositories.clear();
+    Ok(full)
+}
+
+fn known(name: &str) -> Result<Preset, String> {
+    match Preset::named(name) {
+        Some(preset) => preset.map_err(|error| format!("preset \"{name}\" cannot be read: {error}")),
+        None => Err(format!(
+            "there is no preset \"{name}\"; there are {}",
+            Preset::names().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+fn bearer() -> Injection {
+    Injection { header: "authorization".to_owned(), prefix: "Bearer ".to_owned() }
+}
+
+/// A credential with its place in a request. Another header than the default has another prefix, which is none if it is left out.
+fn placed(credential: &Credential, default: Option<Injection>) -> Result<Credential, String> {
+    let default = default.ok_or("the preset takes no credential")?;
+    let is_own = credential.header.as_ref().is_some_and(|header| *header != default.header);
+    let prefix = if is_own { String::new() } else { default.prefix };
+    Ok(Credential {
+        header: Some(credential.header.clone().unwrap_or(default.header)),
+        prefix: Some(credential.prefix.clone().unwrap_or(prefix)),
+        ..credential.clone()
+    })
+}
+
+fn of_repositories(requests: &Requests, repositories: &[String]) -> Result<Requests, String> {
+    let mut paths = Vec::new();
+    for path in &requests.paths {
+        if !path.contains(REPOSITORY) {
+            paths.push(path.clone());
+        } else if repositories.is_empty() {
+            return Err("name the `repositories`".to_owned());
+        }
+        paths.extend(
+            repositories
+                .iter()
+                .filter(|_| path.contains(REPOSITORY))
+                .map(|repository| path.replace(REPOSITORY, repository)),
+        );
+    }
+    Ok(Requests { paths, ..requests.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn expanded(rule: Value) -> Result<Value, String> {
+        let rule: EgressRule = serde_json::from_value(rule).unwrap();
+        let full = expand(&rule)?;
+        assert_eq!(expand(&full).as_ref(), Ok(&full), "expanding is idempotent");
+        Ok(serde_json::to_value(full).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_written_out() {
+        let allow = json!([{"methods": ["GET"], "paths": ["/"]}]);
+        let full = expanded(
+            json!({"name": "a", "hosts": ["a.example"], "allow": allow, "credential": {"secretName": "s", "key": "k"}}),
+        );
+        assert_eq!(
+            full.unwrap(),
+            json!({
+                "name": "a", "hosts": ["a.example"], "scheme": "https", "ports": [443], "allow": allow,
+                "credential": {"secretName": "s", "key": "k", "header": "authorization", "prefix": "Bearer "},
+            })
+        );
+        let plain =
+            expanded(json!({"name": "a", "hosts": ["a.example"], "scheme": "http", "allow": allow})).unwrap();
+        assert_eq!(plain["ports"], json!([80]));
+        let own = expanded(json!({"name": "a", "hosts": ["a.example"], "allow": allow,
+            "credential": {"secretName": "s", "key": "k", "header": "x-key"}}));
+        assert_eq!(own.unwrap()["credential"]["prefix"], "");
+    }
+
+    #[test]
+    fn a_preset_brings_hosts_requests_and_the_credentials_place() {
+        let full = expanded(
+            json!({"name": "a", "preset": "anthropic", "credential": {"secretName": "s", "key": "k"}}),
+        )
+        .unwrap();
+        assert_eq!(
+            (&full["hosts"], &full["credential"]["header"]),
+            (&json!(["api.anthropic.com"]), &json!("x-api-key"))
+        );
+        assert_eq!(full["credential"]["prefix"], "");
+        let other =
+            expanded(json!({"name": "a", "preset": "anthropic", "hosts": ["models.acme.example"]})).unwrap();
+        assert_eq!(other["hosts"], json!(["models.acme.example"]));
+        let repository =
+            expanded(json!({"name": "a", "preset": "github", "repositories": ["acme/shop", "acme/tools"]}))
+                .unwrap();
+        assert_eq!(
+            repository["allow"][0]["paths"],
+            json!([
+                "/acme/shop/info/refs",
+                "/acme/tools/info/refs",
+                "/acme/shop.git/info/refs",
+                "/acme/tools.git/info/refs"
+            ])
+        );
+    }
+
+    #[test]
+    fn what_an_admin_has_to_correct_is_said() {
+        for (rule, problem) in [
+            (
+                json!({"name": "a", "preset": "pipe"}),
+                "there is no preset \"pipe\"; there are anthropic, cargo",
+            ),
+            (json!({"name": "a", "preset": "github"}), "name the `repositories`"),
+            (json!({"name": "a", "preset": "npm", "allow": []}), "a preset brings what is allowed"),
+        ] {
+            let error = expanded(rule).unwrap_err();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Reviewed lists of requests that ship with ws, one data file each.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use ws_api::egress::{Budget, Requests};
+
+/// What a placeholder in a preset's paths stands for: each of the rule's repositories.
+pub const REPOSITORY: &str = "{repository}";
+
+const FILES: &[(&str, &str)] = &[
+    ("anthropic", include_str!("../presets/anthropic.yaml")),
+    ("cargo", include_str!("../presets/cargo.yaml")),
+    ("debian", include_str!("../presets/debian.yaml")),
+    ("github", include_str!("../presets/github.yaml")),
+    ("go", include_str!("../presets/go.yaml")),
+    ("google", include_str!("../presets/google.yaml")),
+    ("npm", include_str!("../presets/npm.yaml")),
+    ("openai", include_str!("../presets/openai.yaml")),
+    ("openrouter", include_str!("../presets/openrouter.yaml")),
+    ("pypi", include_str!("../presets/pypi.yaml")),
+];
+
+/// A preset.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Preset {
+    /// Counts the reviews that changed what is allowed.
+    pub version: u32,
+    /// One line for people.
+    pub summary: String,
+    /// Empty: the rule names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    pub allow: Vec<Requests>,
+    /// How a credential is put into a request. Without it, a rule with the preset has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Injection>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// What programs in a workspace find in their environment, so that they start without a credential.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How a credential is put into a request.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Injection {
+    pub header: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+impl Preset {
+    /// The names of all presets, in order.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FILES.iter().map(|(name, _)| *name)
+    }
+
+    /// The preset of this name.
+    ///
+    /// # Errors
+    ///
+    /// If the file that ships with ws cannot be read: a defect of ws.
+    pub fn named(name: &str) -> Option<Result<Self, serde_yaml::Error>> {
+        let (_, file) = FILES.iter().find(|(other, _)| *other == name)?;
+        Some(serde_yaml::from_str(file))
+    }
+}

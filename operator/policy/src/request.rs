@@ -1,0 +1,98 @@
+//! A request as it is decided on: every part in its one canonical form.
+
+use http::{Method, Uri};
+use ws_api::egress::Scheme;
+
+use crate::{
+    host::{Host, InvalidHost},
+    path::{InvalidTarget, Path, Query},
+};
+
+/// The head of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    pub method: Method,
+    pub scheme: Scheme,
+    pub host: Host,
+    pub port: u16,
+    pub path: Path,
+    pub query: Query,
+    pub body: Length,
+}
+
+/// What the head says of the body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Length {
+    None,
+    Bytes(u64),
+    /// Its end comes with it.
+    Unknown,
+}
+
+/// Why a request cannot be decided on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    #[error(transparent)]
+    Host(#[from] InvalidHost),
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+    #[error("the target's scheme is neither http nor https")]
+    Scheme,
+    #[error("the target is no URL")]
+    Form,
+}
+
+impl Request {
+    /// A request for an absolute URL (RFC 9112, section 3.2.2).
+    pub fn absolute(method: Method, url: &Uri, body: Length) -> Result<Self, Malformed> {
+        let scheme = match url.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            Some(_) => return Err(Malformed::Scheme),
+            None => return Err(Malformed::Form),
+        };
+        let authority = url.authority().ok_or(Malformed::Form)?;
+        let (host, port) = authority_of(authority.as_str(), Some(default_port(scheme)))?;
+        Ok(Self {
+            method,
+            scheme,
+            host,
+            port,
+            path: Path::parse(url.path())?,
+            query: Query::parse(url.query().unwrap_or_default())?,
+            body,
+        })
+    }
+}
+
+/// The port of a URL that names none (RFC 9110, sections 4.2.1 and 4.2.2).
+pub fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    }
+}
+
+/// Reads `HOST[:PORT]`. The port may be left out only if there is a `default`.
+pub fn authority_of(written: &str, default: Option<u16>) -> Result<(Host, u16), Malformed> {
+    // Only the colons of an IPv6 address are not the port's.
+    let end_of_host = written.find(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match written.get(end_of_host..).and_then(|rest| rest.find(':')) {
+        Some(colon) => written.split_at(end_of_host + colon),
+        None => (written, ""),
+    };
+    let port = match (port.strip_prefix(':'), default) {
+        (Some(digits), _) => parse_port(digits)?,
+        (None, Some(default)) => default,
+        (None, None) => return Err(Malformed::Port),
+    };
+    Ok((Host::parse(host)?, port))
+}
+
+/// A port has one spelling here: no sign, no leading zero.
+fn parse_port(digits: &str) -> Result<u16, Malformed> {
+    let canonical = digits.starts_with(|c: char| ('1'..='9').contains(&c));
+    digits.parse().ok().filter(|_| canonical).ok_or(Malformed::Port)
+}
