@@ -11,7 +11,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use crate::network;
+use crate::{hosts, network};
 
 /// The name of the only node.
 pub const NODE_NAME: &str = "node0";
@@ -57,6 +57,7 @@ impl Pki {
         pki.cluster()?;
         pki.front_proxy()?;
         pki.etcd()?;
+        pki.hosts()?;
         let signer = KeyPair::generate()?;
         pki.write("service-accounts.key", &signer.serialize_pem())?;
         pki.write("service-accounts.pub", &signer.public_key_pem())?;
@@ -93,6 +94,12 @@ impl Pki {
         let ca = self.authority("etcd-ca")?;
         self.server("etcd", &ca, &[IpAddr::from([127, 0, 0, 1])], &["localhost"])?;
         self.client("etcd-client", &ca, "kube-apiserver", None)
+    }
+
+    /// Of the internet's real servers. What trusts them is told so: nobody else does.
+    fn hosts(&self) -> Result<()> {
+        let ca = self.authority(hosts::AUTHORITY)?;
+        self.server(hosts::CERTIFICATE, &ca, &[], &hosts::names())
     }
 
     fn authority(&self, name: &str) -> Result<Authority> {

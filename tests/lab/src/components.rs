@@ -44,6 +44,7 @@ pub struct Component {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Components {
     pub sinks: [Component; 3],
+    pub hosts: [Component; 2],
     pub containerd: Component,
     pub etcd: Component,
     pub api_server: Component,
@@ -60,6 +61,7 @@ impl Components {
     pub fn new(settings: &Settings) -> Self {
         Self {
             sinks: sinks(settings),
+            hosts: hosts(settings),
             containerd: containerd(settings),
             etcd: etcd(settings),
             api_server: api_server(settings),
@@ -108,6 +110,20 @@ fn sinks(settings: &Settings) -> [Component; 3] {
             "metadata",
             &network::METADATA_ADDRESSES.map(|address| address.to_string()),
         ),
+    ]
+}
+
+fn hosts(settings: &Settings) -> [Component; 2] {
+    let host = |name, program, arguments: [&str; 2]| Component {
+        name,
+        network: network::HOSTS,
+        program,
+        arguments: arguments.map(str::to_owned).to_vec(),
+    };
+    let config = |name| text(&paths::run(name));
+    [
+        host("hosts-dns", settings.binaries.path("coredns"), ["-conf", &config(config::HOSTS_DNS)]),
+        host("hosts-web", "nginx".into(), ["-c", &config(config::HOSTS_WEB)]),
     ]
 }
 

@@ -11,6 +11,7 @@ mod conformance;
 mod containerd;
 mod down;
 mod enforcement;
+mod hosts;
 mod images;
 mod internet;
 mod kubeconfig;

@@ -6,10 +6,11 @@
 //!                ┌─────┴─────┐ inet0 ─── ws-internet: 20.0.113.0/24, 44.0.113.0/24, 2600:db8:1::/48
 //!  pods ── cni0 ─┤  ws-node  │
 //!  10.90.0.0/16  └───────────┘ corp0 ─── ws-company:  10.77.0.0/16
+//!                             host0 ─── ws-hosts:    20.0.114.0/24
 //! ```
 //!
-//! The node has no default route: what it does not know goes nowhere, so nothing leaves the machine. The two networks
-//! behind it answer on *every* address of their prefixes. The prefixes of the internet are public ones on purpose: a
+//! The node has no default route: what it does not know goes nowhere, so nothing leaves the machine. Internet and company
+//! answer on *every* address of their prefixes and keep what they get; the hosts are real servers of the internet. The prefixes of the internet are public ones on purpose: a
 //! correct proxy refuses addresses that are set aside for documentation, and it must have no exception for tests.
 
 pub mod namespace;
@@ -30,8 +31,10 @@ pub const NODE: &str = "ws-node";
 pub const INTERNET: &str = "ws-internet";
 /// The network namespace of the company network.
 pub const COMPANY: &str = "ws-company";
+/// The network namespace of the internet's real servers.
+pub const HOSTS: &str = "ws-hosts";
 /// All of them, the node first.
-pub const NAMESPACES: [&str; 3] = [NODE, INTERNET, COMPANY];
+pub const NAMESPACES: [&str; 4] = [NODE, INTERNET, COMPANY, HOSTS];
 
 /// The machine's end of its link to the node.
 pub const MACHINE_LINK: &str = "ws-host";
@@ -49,6 +52,9 @@ pub const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where clouds keep their instances' credentials, and two neighbours of theirs; the node answers.
 pub const METADATA_ADDRESSES: [Ipv4Addr; 3] =
     [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 20, 10), Ipv4Addr::new(100, 100, 100, 200)];
+
+/// The internet's web server.
+pub const INTERNET_WEB: Ipv4Addr = Ipv4Addr::new(20, 0, 114, 80);
 
 /// The pods' network.
 pub fn pod_network() -> Ipv4Net {
@@ -74,6 +80,11 @@ pub fn company_network() -> IpNet {
     IpNet::new_assert(Ipv4Addr::new(10, 77, 0, 0).into(), 16)
 }
 
+/// The network of the internet's real servers.
+pub fn hosts_network() -> IpNet {
+    IpNet::new_assert(Ipv4Addr::new(20, 0, 114, 0).into(), 24)
+}
+
 /// A network behind the node and the link that leads to it.
 struct Outer {
     namespace: &'static str,
@@ -84,7 +95,7 @@ struct Outer {
     prefixes: Vec<IpNet>,
 }
 
-fn outer() -> [Outer; 2] {
+fn outer() -> [Outer; 3] {
     [
         Outer {
             namespace: INTERNET,
@@ -99,6 +110,13 @@ fn outer() -> [Outer; 2] {
             node: Ipv4Addr::new(10, 88, 1, 1),
             peer: Ipv4Addr::new(10, 88, 1, 2),
             prefixes: vec![company_network()],
+        },
+        Outer {
+            namespace: HOSTS,
+            link: "host0",
+            node: Ipv4Addr::new(10, 88, 2, 1),
+            peer: Ipv4Addr::new(10, 88, 2, 2),
+            prefixes: vec![hosts_network()],
         },
     ]
 }
@@ -236,6 +254,8 @@ pub struct Addresses {
     /// Every address of this prefix answers.
     pub company: IpNet,
     pub metadata: Vec<IpAddr>,
+    /// The internet's real servers.
+    pub hosts: IpNet,
 }
 
 impl Addresses {
@@ -250,6 +270,7 @@ impl Addresses {
             internet: internet_prefixes().to_vec(),
             company: company_network(),
             metadata: METADATA_ADDRESSES.map(IpAddr::from).to_vec(),
+            hosts: hosts_network(),
         }
     }
 }
@@ -265,18 +286,15 @@ mod tests {
 
     #[test]
     fn the_links_of_all_namespaces() {
-        let [internet, company] = outer();
-        insta::assert_snapshot!(
-            [machine_commands(), node_commands(), outer_commands(&internet), outer_commands(&company)]
-                .join("---\n")
-        );
+        let outer = outer().map(|network| outer_commands(&network)).join("---\n");
+        insta::assert_snapshot!([machine_commands(), node_commands(), outer].join("---\n"));
     }
 
     #[test]
     fn the_prefixes_of_the_lab_do_not_overlap() {
         let all: Vec<IpNet> = internet_prefixes()
             .into_iter()
-            .chain([company_network(), pod_network().into(), service_network().into()])
+            .chain([company_network(), hosts_network(), pod_network().into(), service_network().into()])
             .collect();
         for (index, one) in all.iter().enumerate() {
             for other in all.iter().skip(index + 1) {

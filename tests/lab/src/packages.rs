@@ -35,6 +35,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "mmdebstrap", proof: Proof::Program("mmdebstrap") },
     // To run a lab.
     Package { name: "iproute2", proof: Proof::Program("ip") },
+    Package { name: "nginx-light", proof: Proof::Program("nginx") },
     Package { name: "nftables", proof: Proof::Program("nft") },
     Package { name: "procps", proof: Proof::Program("sysctl") },
     // To test ws in it.

@@ -32,6 +32,11 @@ pub fn sinks() -> PathBuf {
     run("sinks.jsonl")
 }
 
+/// Every request that the internet's web server got, one JSON object a line.
+pub fn hosts() -> PathBuf {
+    run("hosts.jsonl")
+}
+
 /// Every request that changed something on the API server, one JSON object a line.
 pub fn audit() -> PathBuf {
     run("audit.jsonl")

@@ -27,6 +27,8 @@ struct Status {
     logs: PathBuf,
     /// Every byte that reached the internet, the company network or a metadata address.
     sinks: PathBuf,
+    /// Every request that the internet's web server got.
+    hosts: PathBuf,
     /// Every request that changed something on the API server.
     audit: PathBuf,
     /// containerd's root, which holds the layers of all containers.
@@ -89,6 +91,7 @@ fn observe() -> Result<Status> {
         binaries: Binaries::locate(&cache)?.folder().to_owned(),
         logs: cache.logs(),
         sinks: paths::sinks(),
+        hosts: paths::hosts(),
         audit: paths::audit(),
         containerd: cache.containerd(),
         namespaces: Namespaces {

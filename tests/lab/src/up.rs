@@ -18,7 +18,7 @@ use crate::paths::{self, Cache};
 use crate::pins::Selection;
 use crate::progress::Progress;
 use crate::state::State;
-use crate::{cgroups, down, images, kubeconfig, network, sysctls};
+use crate::{cgroups, down, hosts, images, kubeconfig, network, sysctls};
 use launcher::Launcher;
 
 const ENFORCER_MANIFEST: &str = include_str!("../manifests/enforcer.yaml");
@@ -106,6 +106,7 @@ async fn start(
     let mut launcher = prepare(settings, cache, progress)?;
     let Components {
         sinks,
+        hosts,
         containerd,
         etcd,
         api_server,
@@ -115,7 +116,7 @@ async fn start(
         proxy,
         enforcer,
     } = Components::new(settings);
-    for component in [&containerd, &etcd, &api_server].into_iter().chain(&sinks) {
+    for component in [&containerd, &etcd, &api_server].into_iter().chain(&sinks).chain(&hosts) {
         launcher.start(component)?;
     }
     let runtime = Containerd::new(&settings.binaries);
@@ -171,6 +172,7 @@ fn prepare(settings: &Settings, cache: &Cache, progress: &Progress) -> Result<La
     kubeconfig::write_all(Path::new(paths::RUN), &pki)?;
     config::write_all(settings)?;
     fs::write(paths::sinks(), "").context("creating the log of the sinks")?;
+    hosts::prepare()?;
     progress.note("networks, certificates and settings are made");
     Ok(launcher)
 }

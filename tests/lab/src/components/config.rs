@@ -13,11 +13,13 @@ use serde::Serialize;
 
 use super::Settings;
 use crate::certificates::NODE_NAME;
-use crate::{cgroups, network, paths};
+use crate::{cgroups, hosts, network, paths};
 
 /// The names of the files below [`paths::RUN`].
 pub const CONTAINERD: &str = "containerd.toml";
 pub const AUDIT: &str = "audit.json";
+pub const HOSTS_DNS: &str = "hosts.Corefile";
+pub const HOSTS_WEB: &str = "hosts.nginx.conf";
 pub const KUBELET: &str = "kubelet.json";
 pub const KUBE_PROXY: &str = "kube-proxy.json";
 /// The folder with the pods' network configuration.
@@ -36,6 +38,8 @@ pub fn write_all(settings: &Settings) -> Result<()> {
     write_json(KUBELET, &Kubelet::new(settings))?;
     write_json(KUBE_PROXY, &KubeProxy::new())?;
     write_json(&format!("{CNI}/10-pods.conflist"), &PodNetwork::new())?;
+    write(HOSTS_DNS, &hosts::dns())?;
+    write(HOSTS_WEB, &hosts::web(settings))?;
     write(RESOLV_CONF, &format!("nameserver {}\n", network::DNS_SERVICE))
 }
 
