@@ -16,7 +16,9 @@ export KUBECONFIG
 
 case ${1:?chart or manifests} in
 chart)
-  "$bin/helm" upgrade --install ws charts/ws --namespace ws-system --create-namespace --wait --timeout 2m >/dev/null
+  # The authority of the fake internet's hosts, as a company would bring its own.
+  "$bin/helm" upgrade --install ws charts/ws --namespace ws-system --create-namespace --wait --timeout 2m \
+    --set-file gateway.trustedCAs=/run/ws-lab/pki/hosts-ca.crt --set 'gateway.credentials={test-credential}' >/dev/null
   ;;
 manifests)
   "$bin/kubectl" apply -f manifests/crd.yaml >/dev/null

@@ -138,8 +138,10 @@ fn nobody_may_do_more_than_this() -> Result<()> {
         ("ws-operator ws-system coordination.k8s.io/leases[ws-operator]", "get patch"),
         ("ws-operator kube-system /services[kube-dns]", "list watch"),
         ("ws-gateway * /pods", "list watch"),
-        ("ws-gateway * ws.dev/workspaces", "get"),
+        ("ws-gateway * ws.dev/workspaceclasses", "list watch"),
+        ("ws-gateway * ws.dev/workspaces", "get list watch"),
         ("ws-gateway * ws.dev/workspaces/status", "patch"),
+        ("ws-gateway ws-system /secrets[ws-gateway-ca]", "get update"),
         ("ws-user * ws.dev/workspaces", "get list watch create delete"),
         ("ws-user * /pods/portforward", "get create"),
         ("ws-class-viewer * ws.dev/workspaceclasses", "get list watch"),
@@ -167,6 +169,7 @@ fn only_the_servers_are_bound() -> Result<()> {
         "*: ClusterRole ws-gateway to ServiceAccount ws-system ws-gateway",
         "*: ClusterRole ws-operator to ServiceAccount ws-system ws-operator",
         "kube-system: Role ws-operator to ServiceAccount ws-system ws-operator",
+        "ws-system: Role ws-gateway to ServiceAccount ws-system ws-gateway",
         "ws-system: Role ws-operator to ServiceAccount ws-system ws-operator",
     ];
     assert_eq!(found, allowed.map(Into::into).into());
@@ -225,5 +228,13 @@ fn each_option_of_the_chart_renders() -> Result<()> {
     let image = "defaultClass.spec.image=registry.example/x:1";
     assert!(rendered(&[image])?.contains("image: registry.example/x:1"));
     assert!(!rendered(&["users.aggregate=false"])?.contains("aggregate-to"));
+    assert!(rendered(&["gateway.credentials={anthropic}"])?.contains("- anthropic"));
+    let trust = rendered(&["gateway.trustedCAs=PEM"])?;
+    assert_eq!(of_kind(&objects(&trust)?, "ConfigMap").len(), 1);
+    assert!(trust.contains("name: WS_TRUSTED_CAS, value: /etc/ws/trusted.pem"));
+    let forbidden = rendered(&["gateway.forbiddenNetworks={20.0.0.0/16,2a00::/32}"])?;
+    assert!(forbidden.contains("value: \"20.0.0.0/16,2a00::/32\"") && forbidden.contains("- \"2a00::/32\""));
+    let service = rendered(&["gateway.services[0].namespace=models", "gateway.services[0].port=11434"])?;
+    assert!(service.contains("kubernetes.io/metadata.name: models"));
     Ok(())
 }

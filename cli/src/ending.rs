@@ -9,7 +9,7 @@ use std::{
 use kube::ResourceExt as _;
 use serde::Serialize;
 use tokio::time::timeout;
-use ws_api::workspace::{EgressStatus, Workspace};
+use ws_api::workspace::{EgressStatus, RuleEgress, Workspace};
 
 use crate::{
     changes::{baseline, fetch},
@@ -20,7 +20,7 @@ use crate::{
     ssh::Connection,
     state::Memory,
     ui::Ui,
-    units::count,
+    units::{bytes, count},
 };
 
 /// How long the changes of a workspace may take to be fetched when it ends.
@@ -127,7 +127,7 @@ pub async fn destroy(
 impl Farewell {
     /// What happened, in lines for people.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.egress.iter().filter_map(denials).collect();
+        let mut lines: Vec<String> = self.egress.iter().flat_map(traffic).collect();
         lines.push(if self.gone {
             format!("{} is gone: its pod, its keys and everything in it", self.name)
         } else {
@@ -137,8 +137,26 @@ impl Farewell {
     }
 }
 
+/// What went out of the workspace, by which rules, and what was not let out.
+fn traffic(egress: &EgressStatus) -> Vec<String> {
+    let sent = u64::try_from(egress.allowed).ok().filter(|allowed| *allowed > 0).map(|allowed| {
+        let rules: Vec<String> = egress
+            .rules
+            .iter()
+            .filter(|rule| rule.allowed > 0)
+            .map(|rule| format!("{} by {}", sent(rule), rule.name))
+            .collect();
+        format!("{} allowed: {} sent", count(allowed, "request was", "requests were"), rules.join(", "))
+    });
+    sent.into_iter().chain(denials(egress)).collect()
+}
+
+fn sent(rule: &RuleEgress) -> String {
+    bytes(u64::try_from(rule.sent_bytes).unwrap_or_default())
+}
+
 /// What the workspace tried to reach and was not let.
-pub fn denials(egress: &EgressStatus) -> Option<String> {
+fn denials(egress: &EgressStatus) -> Option<String> {
     let total = u64::try_from(egress.denied).ok().filter(|total| *total > 0)?;
     let hosts: Vec<String> =
         egress.last_denied.iter().map(|denied| format!("{} ({}×)", denied.host, denied.count)).collect();

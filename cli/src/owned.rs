@@ -23,6 +23,7 @@ use ws_tree::TreePath;
 
 use crate::{
     cluster::{Cluster, Observed, Sight},
+    denied::announce,
     dial::{dial, over},
     ending::{Farewell, Saved, destroy, save},
     error::{Error, Kind},
@@ -153,7 +154,14 @@ impl<'a> Owned<'a> {
         };
         let workspace = observed.latest().workspace;
         let session = interrupts.unless(Session::start(connection, program)).await?;
-        let work = session.run(interrupts);
+        let denials = announce(observed.subscribe(), ui);
+        let work = async {
+            tokio::select! {
+                code = session.run(interrupts) => code,
+                // It has no end: what is denied is said until the program's.
+                () = denials => Err(Error::lost("it ended before the program did")),
+            }
+        };
         keeping_in_time(work, &workspace, connection, memory, ui, &mut self.kept).await
     }
 

@@ -15,3 +15,4 @@ mod results;
 mod servers;
 mod ssh;
 mod upload;
+mod way_out;

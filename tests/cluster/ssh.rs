@@ -47,7 +47,7 @@ async fn only_language_and_terminal_variables_reach_a_session() -> Result<()> {
         let environment = session.run(&options, &["env"]).await?.ok()?;
         ensure!(environment.stdout.contains("LC_TEST=yes"), "{environment}");
         ensure!(
-            !environment.stdout.contains("=no\n") && !environment.stdout.contains("WS_"),
+            !environment.stdout.contains("=no\n") && !environment.stdout.contains("\nWS_"),
             "{environment}"
         );
         Ok(())

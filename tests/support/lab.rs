@@ -32,6 +32,10 @@ pub struct Lab {
     kubeconfig: PathBuf,
     /// What reached the sinks of the fake internet and of the company network, one JSON object a line.
     sinks: PathBuf,
+    /// What the fake internet's web server was asked, one JSON object a line.
+    hosts: PathBuf,
+    /// Folder of the components' logs.
+    logs: PathBuf,
     /// containerd's root.
     containerd: PathBuf,
     /// The API server's log of all requests that change something, one JSON object a line.
@@ -67,6 +71,25 @@ impl Lab {
         let lab: Self = serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())?;
         ensure!(lab.ready, "the lab does not run: `make lab` starts it");
         Ok(lab)
+    }
+
+    /// What the fake internet's web server was asked for below this path, the first first.
+    pub fn asked(&self, path: &str) -> Result<Vec<serde_json::Value>> {
+        let log = fs::read_to_string(&self.hosts).context("reading what the hosts were asked")?;
+        let requests =
+            log.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+        let is_below = |request: &serde_json::Value| {
+            request["request"]
+                .as_str()
+                .and_then(|line| line.split(' ').nth(1))
+                .is_some_and(|url| url.starts_with(path))
+        };
+        Ok(requests.into_iter().filter(is_below).collect())
+    }
+
+    /// The log of the fake internet's DNS server: a line for each name that somebody asked for.
+    pub fn resolved(&self) -> Result<String> {
+        fs::read_to_string(self.logs.join("hosts-dns.log")).context("reading which names were asked for")
     }
 
     /// Runs `lab` itself.

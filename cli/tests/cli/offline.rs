@@ -9,9 +9,21 @@ use crate::environment::Environment;
 #[test]
 fn help_of_every_command() {
     let environment = Environment::new();
-    for command in
-        ["", "up", "run", "attach", "ls", "describe", "diff", "pull", "down", "completions", "version"]
-    {
+    for command in [
+        "",
+        "up",
+        "run",
+        "attach",
+        "ls",
+        "describe",
+        "diff",
+        "pull",
+        "down",
+        "policy",
+        "presets",
+        "completions",
+        "version",
+    ] {
         let name = if command.is_empty() { "help" } else { command };
         let arguments = [command, "--help"];
         let outcome = environment.run(if command.is_empty() { &arguments[1..] } else { &arguments });

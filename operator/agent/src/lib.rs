@@ -4,7 +4,8 @@
 //! ws-agent            takes the host key out of the environment        hand_over
 //!    └─▶ ws-agent serve
 //!         confines itself and what it starts                           confine, filter
-//!         proves that the pod is isolated, and says so                 proof, prober, announce
+//!         proves that the pod is isolated, and says so                 proof, prober, gateway
+//!         makes the way out known to what it starts                    way_out, names, carry
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
 //!         ends on a breach, when unused, when asked                    workspace, idle, terminate
@@ -15,11 +16,13 @@
 //! so that tests can run the server in their own process.
 
 pub mod activity;
-pub mod announce;
+pub mod carry;
 pub mod confine;
 pub mod filter;
+pub mod gateway;
 pub mod hand_over;
 pub mod idle;
+pub mod names;
 pub mod prober;
 pub mod proof;
 pub mod reaper;
@@ -28,4 +31,5 @@ pub mod session;
 pub mod stdio;
 pub mod terminate;
 pub mod transfer;
+pub mod way_out;
 pub mod workspace;

@@ -21,13 +21,14 @@ use ws_api::{
 use ws_ssh::certificate::Authority;
 
 use crate::{
-    announce::announce,
+    gateway::announce,
     idle,
     prober::{Prober, Proven},
     reaper::Reaper,
     server::{Options, Server},
     session::environment::Environment,
     terminate, transfer,
+    way_out::Finder,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +96,8 @@ impl Workspace {
     async fn serve(self, reaper: Arc<Reaper>) -> Result<Ending, WorkspaceError> {
         let Self { settings, node, principal, user_ca, host_key, variables, began } = self;
         let prober = Prober::new(settings.gateway, node, &settings.forbidden);
-        let environment = Environment::new(&settings.home, variables, prober.proxy());
+        let (finder, way_out) = Finder::new(prober.proxy(), settings.home.as_ref());
+        let environment = Environment::new(&settings.home, variables, prober.proxy(), way_out);
         let project = environment.project();
         transfer::prepare(&project).map_err(|error| WorkspaceError::Project(project, error))?;
         let authority = Authority::new(user_ca, principal);
@@ -115,8 +117,10 @@ impl Workspace {
 
         let statement = Isolated { attempts, after_ms };
         let announcing = async {
-            announce(prober.proxy(), &statement).await;
-            std::future::pending::<()>().await;
+            if let Err(error) = announce(prober.proxy(), &statement).await {
+                tracing::warn!(%error, "cannot say that the pod is isolated");
+            }
+            finder.run().await;
         };
         let activity = server.activity();
         tokio::select! {

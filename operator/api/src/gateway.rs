@@ -1,5 +1,7 @@
 //! Where the gateway listens, and what an agent tells it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Name of the gateway's Service, and value of its pods' `app.kubernetes.io/name` label.
@@ -11,6 +13,29 @@ pub const CANARY_PORT: u16 = 3129;
 
 /// Path on the proxy port, in origin form, to which an agent posts an [`Isolated`] as JSON.
 pub const ISOLATED_PATH: &str = "/v1/isolated";
+
+/// Path on the proxy port, in origin form, at which an agent gets its [`WayOut`] as JSON.
+pub const WAY_OUT_PATH: &str = "/v1/way-out";
+
+/// What programs of a workspace need to find their way out. It is no secret, and no permission: each request is decided on.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WayOut {
+    /// The authority that vouches for the hosts outside, as PEM.
+    pub certificate: String,
+    /// Where a program may ask to go.
+    pub destinations: Vec<Destination>,
+    /// Variables that stand where credentials would be, so that programs start: the gateway puts the credentials in.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A host that rules name, and its ports.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    pub host: String,
+    pub ports: Vec<u16>,
+}
 
 /// An agent's statement that its pod is isolated. It is made before any code of a user runs in the pod, and sent until the
 /// gateway has taken it, which may be later: the first that a gateway takes counts, and code in the pod can send one too.

@@ -125,9 +125,25 @@ pub struct EgressStatus {
     pub allowed: i64,
     pub denied: i64,
     pub uploaded_bytes: i64,
+    /// Bytes that the gateways set aside of the class's budget. What of them was not sent may still be.
+    pub reserved_bytes: i64,
+    /// The same, and what was sent, for each rule that was used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleEgress>,
     /// The hosts that were denied last, the latest first, at most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last_denied: Vec<DeniedHost>,
+}
+
+/// What went out by one rule.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuleEgress {
+    pub name: String,
+    pub allowed: i64,
+    pub sent_bytes: i64,
+    /// Of the rule's own budget.
+    pub reserved_bytes: i64,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -1,8 +1,12 @@
 //! Flags and variables.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use clap::Parser;
+use ipnet::IpNet;
 use ws_api::gateway::{CANARY_PORT, PROXY_PORT};
 
 /// The only way out of a workspace.
@@ -23,6 +27,16 @@ pub struct Args {
     /// Port of /livez, /readyz and /metrics
     #[arg(long, env = "WS_ADMIN_PORT", default_value_t = 9090)]
     pub admin_port: u16,
+    /// Namespace of ws, where the gateway's authority and the credentials of rules are
+    #[arg(long, env = "WS_NAMESPACE", default_value = "ws-system")]
+    pub namespace: String,
+    /// PEM file with the authorities of hosts outside that are trusted beside the public ones, as a company's own
+    #[arg(long, env = "WS_TRUSTED_CAS")]
+    pub trusted_cas: Option<PathBuf>,
+    /// Networks that no name of a rule may lead to, beside those that are nobody's on the internet: the cluster's own, if its
+    /// addresses look like public ones
+    #[arg(long, env = "WS_FORBIDDEN_NETWORKS", value_delimiter = ',')]
+    pub forbidden_networks: Vec<IpNet>,
 }
 
 #[cfg(test)]
@@ -33,7 +47,15 @@ mod tests {
     fn without_flags_the_contract_is_served() {
         assert_eq!(
             Args::parse_from(["ws-gateway"]),
-            Args { bind: "::".parse().unwrap(), proxy_port: 3128, canary_port: 3129, admin_port: 9090 }
+            Args {
+                bind: "::".parse().unwrap(),
+                proxy_port: 3128,
+                canary_port: 3129,
+                admin_port: 9090,
+                namespace: "ws-system".into(),
+                trusted_cas: None,
+                forbidden_networks: Vec::new(),
+            }
         );
     }
 }

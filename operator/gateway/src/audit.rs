@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
+use ws_policy::{decide::Allowed, host::MAX_NAME};
 
 mod burst;
 
@@ -26,9 +28,8 @@ pub use burst::Burst;
 
 use crate::{
     audit::burst::{Admission, REFILL},
-    metrics::Metrics,
+    metrics::{Decision, Metrics},
     refusal::Reason,
-    request::MAX_NAME,
     session::{Session, lock},
 };
 
@@ -37,14 +38,29 @@ const BACKLOG: usize = 4_096;
 const MAX_METHOD: usize = 32;
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What was asked for and denied.
+/// What was asked for.
 #[derive(Clone, Debug)]
-pub struct Denial {
+pub struct Subject {
     pub method: String,
     /// Canonical, or hostile as far as it could not be read.
     pub host: String,
     pub port: Option<u16>,
     pub source: IpAddr,
+}
+
+/// What became of a request or a connection that was allowed.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    pub rule: String,
+    /// Of the answer; none: there was none, or it is no request.
+    pub status: Option<StatusCode>,
+    /// Why it did not come to its end.
+    pub failure: Option<Reason>,
+    /// Whether the gateway put a credential in.
+    pub has_credential: bool,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub took: Duration,
 }
 
 /// Writes the log. Clones write into the same.
@@ -77,7 +93,7 @@ struct Line<'a> {
     uid: Option<&'a str>,
     /// Number of the decision among the workspace's, in this process.
     seq: u64,
-    decision: &'static str,
+    decision: Decision,
     /// How many decisions the line stands for.
     count: u64,
     #[serde(flatten)]
@@ -86,13 +102,40 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct On {
-    reason: &'static str,
-    /// The rule that decided. A refusal for want of a rule has none.
-    rule: Option<&'static str>,
+    reason: Option<&'static str>,
+    /// The rule that allowed it.
+    rule: Option<String>,
     method: String,
     host: String,
     port: Option<u16>,
     source: IpAddr,
+    #[serde(flatten)]
+    passed: Option<Passed>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Passed {
+    status: Option<u16>,
+    credential: bool,
+    sent_bytes: u64,
+    received_bytes: u64,
+    milliseconds: u64,
+}
+
+impl Passage {
+    /// Of what has just been allowed.
+    pub fn of(allowed: &Allowed, has_credential: bool) -> Self {
+        Self {
+            rule: allowed.rule().map(|rule| rule.name.clone()).unwrap_or_default(),
+            status: None,
+            failure: None,
+            has_credential,
+            sent_bytes: 0,
+            received_bytes: 0,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 impl Audit {
@@ -111,14 +154,34 @@ impl Audit {
     }
 
     /// Records a denial. Without a session it came from no workspace that is known.
-    pub fn denied(&self, session: Option<&Arc<Session>>, reason: Reason, denial: &Denial) {
-        let admission = self.burst(session).admit(Instant::now());
+    pub fn denied(&self, session: Option<&Arc<Session>>, reason: Reason, subject: &Subject) {
+        self.record(session, Decision::Denied, || On { reason: Some(reason.as_str()), ..On::of(subject) });
+    }
+
+    /// Records what was allowed, when it is over.
+    pub fn allowed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
+        self.record(Some(session), Decision::Allowed, || On {
+            reason: passage.failure.map(Reason::as_str),
+            rule: Some(passage.rule),
+            passed: Some(Passed {
+                status: passage.status.map(|status| status.as_u16()),
+                credential: passage.has_credential,
+                sent_bytes: passage.sent_bytes,
+                received_bytes: passage.received_bytes,
+                milliseconds: u64::try_from(passage.took.as_millis()).unwrap_or(u64::MAX),
+            }),
+            ..On::of(subject)
+        });
+    }
+
+    fn record(&self, session: Option<&Arc<Session>>, decision: Decision, on: impl FnOnce() -> On) {
+        let admission = self.burst(session).admit(decision, Instant::now());
         match admission {
-            Admission::Write { seq } => self.send(&line(session, seq, 1, Some(On::new(reason, denial)))),
+            Admission::Write { seq } => self.send(&line(session, decision, seq, 1, Some(on()))),
             Admission::Hold { first: false } => (),
             Admission::Hold { first: true } => {
                 let (audit, session) = (self.clone(), session.cloned());
-                self.shared.summaries.spawn(async move { audit.summarize(session).await });
+                self.shared.summaries.spawn(async move { audit.summarize(session, decision).await });
             }
         }
     }
@@ -139,10 +202,10 @@ impl Audit {
         }
     }
 
-    async fn summarize(&self, session: Option<Arc<Session>>) {
+    async fn summarize(&self, session: Option<Arc<Session>>, decision: Decision) {
         self.shared.closing.run_until_cancelled(sleep(REFILL)).await;
-        let held = self.burst(session.as_ref()).release();
-        self.send(&line(session.as_ref(), held.seq, held.count, None));
+        let held = self.burst(session.as_ref()).release(decision);
+        self.send(&line(session.as_ref(), decision, held.seq, held.count, None));
     }
 
     fn burst<'a>(&'a self, session: Option<&'a Arc<Session>>) -> MutexGuard<'a, Burst> {
@@ -157,7 +220,13 @@ impl Audit {
     }
 }
 
-fn line(session: Option<&Arc<Session>>, seq: u64, count: u64, on: Option<On>) -> Line<'_> {
+fn line(
+    session: Option<&Arc<Session>>,
+    decision: Decision,
+    seq: u64,
+    count: u64,
+    on: Option<On>,
+) -> Line<'_> {
     let identity = session.map(|session| session.identity());
     Line {
         ts: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
@@ -165,21 +234,22 @@ fn line(session: Option<&Arc<Session>>, seq: u64, count: u64, on: Option<On>) ->
         workspace: identity.map(|identity| identity.workspace.as_ref()),
         uid: identity.map(|identity| identity.workspace_uid.as_str()),
         seq,
-        decision: "denied",
+        decision,
         count,
         on,
     }
 }
 
 impl On {
-    fn new(reason: Reason, denial: &Denial) -> Self {
+    fn of(subject: &Subject) -> Self {
         Self {
-            reason: reason.as_str(),
+            reason: None,
             rule: None,
-            method: denial.method.chars().take(MAX_METHOD).collect(),
-            host: denial.host.escape_default().take(MAX_NAME).collect(),
-            port: denial.port,
-            source: denial.source,
+            method: subject.method.chars().take(MAX_METHOD).collect(),
+            host: subject.host.escape_default().take(MAX_NAME).collect(),
+            port: subject.port,
+            source: subject.source,
+            passed: None,
         }
     }
 }

@@ -3,20 +3,39 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use kube::Config;
+use kube::{
+    Api, Config,
+    api::{ApiResource, DynamicObject},
+    runtime::watcher,
+};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch::channel};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use ws_api::{CLASS_LABEL, class::WorkspaceClass, workspace::Workspace};
 use ws_gateway::{
-    args::Args, audit::Audit, canary, metrics::Metrics, proxy::Proxy, report::Reports, sessions::Sessions,
-    watch,
+    args::Args,
+    audit::Audit,
+    authority::Authority,
+    body::Room,
+    canary,
+    credentials::Credentials,
+    metrics::Metrics,
+    policies::Policies,
+    proxy::{BODIES, Proxy},
+    report::Reports,
+    sessions::Sessions,
+    trust,
+    upstream::{Resolve, Upstream},
+    watch::{self, Classes, Pods, Workspaces},
 };
+use ws_policy::addresses::Special;
 use ws_runtime::{
     admin::{self, Readiness},
     init_logging, shutdown_signal,
@@ -29,11 +48,11 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     init_logging();
     let shutdown = shutdown_signal().context("cannot listen for signals")?;
-    run(args, shutdown).await
+    Box::pin(run(args, shutdown)).await
 }
 
 async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Args { bind, proxy_port, canary_port, admin_port } = args;
+    let Args { bind, proxy_port, canary_port, admin_port, namespace, trusted_cas, forbidden_networks } = args;
     let [proxy_listener, canary_listener, admin_listener] = [
         listen(bind, proxy_port, "proxy").await?,
         listen(bind, canary_port, "canary").await?,
@@ -46,11 +65,25 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut registry = Registry::with_prefix("ws_gateway");
     metrics.register(&mut registry);
     let readiness = Readiness::default();
-    let unready = readiness.block("pods");
+    let [no_pods, no_classes, no_workspaces] =
+        ["pods", "classes", "workspaces"].map(|kind| readiness.block(kind));
+    let authority = Authority::load_or_create(&client, &namespace).await?;
+    let resolve = Resolve::from_system(Special::with(forbidden_networks)).context("cannot resolve names")?;
     let (index, sessions) = channel(Sessions::default());
+    let (judge, policies) = channel(Policies::default());
     let audit = Audit::start(io::stdout(), metrics.clone()).context("cannot start the audit log")?;
     let reports = Reports::new(client.clone(), sessions.clone(), metrics.clone());
-    let proxy = Proxy { sessions, reports: reports.clone(), audit: audit.clone(), metrics: metrics.clone() };
+    let proxy = Proxy {
+        sessions,
+        policies,
+        upstream: Upstream::new(resolve, trust::outside(trusted_cas.as_deref())?),
+        credentials: Credentials::new(client.clone(), &namespace),
+        authority: Arc::new(authority),
+        room: Room::of(BODIES),
+        reports: reports.clone(),
+        audit: audit.clone(),
+        metrics: metrics.clone(),
+    };
 
     // The admin endpoint and the watch outlive the requests that are still being answered.
     let drained = CancellationToken::new();
@@ -62,10 +95,25 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::join!(reports.close(REPORT_DEADLINE), audit.close());
         drained.cancel();
     };
+    let pods = watcher::Config::default().labels(CLASS_LABEL);
+    let all = watcher::Config::default();
+    let (classes, workspaces) =
+        (ApiResource::erase::<WorkspaceClass>(&()), ApiResource::erase::<Workspace>(&()));
+    let classes = Api::<DynamicObject>::all_with(client.clone(), &classes);
+    let workspaces = Api::<DynamicObject>::all_with(client.clone(), &workspaces);
     tokio::join!(
         requests,
         admin::serve(admin_listener, readiness, registry, drained.clone()),
-        watch::run(client, index, metrics.clone(), unready, drained.clone()),
+        watch::run::<Pods>(Api::all(client), pods, index, metrics.clone(), no_pods, drained.clone()),
+        watch::run::<Classes>(
+            classes,
+            all.clone(),
+            judge.clone(),
+            metrics.clone(),
+            no_classes,
+            drained.clone()
+        ),
+        watch::run::<Workspaces>(workspaces, all, judge, metrics.clone(), no_workspaces, drained.clone()),
     );
     Ok(())
 }

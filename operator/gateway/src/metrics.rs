@@ -1,12 +1,13 @@
 //! What the gateway counts, for `/metrics`.
 
-use std::sync::atomic::AtomicU64;
+use std::{fmt, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use serde::Serialize;
 
 use crate::refusal::Reason;
 
@@ -16,7 +17,7 @@ pub struct Metrics {
     pub decisions: Family<Decided, Counter<u64, AtomicU64>>,
     pub connections: Gauge,
     pub crowded: Counter,
-    pub sessions: Gauge,
+    pub known: Family<Known, Gauge>,
     pub status_patches: Family<Patched, Counter<u64, AtomicU64>>,
     pub audit_lost: Counter,
     pub canary_connections: Counter,
@@ -25,12 +26,28 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct Decided {
     pub decision: Decision,
-    pub reason: Reason,
+    /// Of a denial.
+    pub reason: Option<Reason>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Decision {
+    Allowed,
     Denied,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct Known {
+    pub kind: Kind,
+}
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    Pods,
+    Classes,
+    Workspaces,
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -47,21 +64,23 @@ pub enum Outcome {
     Failed,
 }
 
+impl Decision {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
-        let Self {
-            decisions,
-            connections,
-            crowded,
-            sessions,
-            status_patches,
-            audit_lost,
-            canary_connections,
-        } = self.clone();
+        let Self { decisions, connections, crowded, known, status_patches, audit_lost, canary_connections } =
+            self.clone();
         registry.register("decisions", "Requests decided on", decisions);
         registry.register("connections", "Connections open on the proxy port", connections);
         registry.register("crowded", "Connections refused because their source had too many", crowded);
-        registry.register("sessions", "Running pods of workspaces that are known", sessions);
+        registry.register("known", "Objects of the cluster that are known", known);
         registry.register("status_patches", "Patches of Workspaces' status", status_patches);
         registry.register("audit_lost", "Lines that the audit log had no room for", audit_lost);
         registry.register("canary_connections", "Connections to the canary port", canary_connections);
@@ -69,16 +88,29 @@ impl Metrics {
 }
 
 impl EncodeLabelValue for Decision {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        match self {
-            Self::Denied => "denied",
-        }
-        .encode(encoder)
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pods => "pods",
+            Self::Classes => "classes",
+            Self::Workspaces => "workspaces",
+        })
+    }
+}
+
+impl EncodeLabelValue for Kind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.to_string().encode(encoder)
     }
 }
 
 impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         match self {
             Self::Written => "written",
             Self::Conflict => "conflict",
@@ -101,9 +133,10 @@ mod tests {
         metrics.register(&mut registry);
         metrics
             .decisions
-            .get_or_create(&Decided { decision: Decision::Denied, reason: Reason::IpLiteral })
+            .get_or_create(&Decided { decision: Decision::Denied, reason: Some(Reason::IpLiteral) })
             .inc();
         metrics.status_patches.get_or_create(&Patched { outcome: Outcome::Conflict }).inc();
+        metrics.known.get_or_create(&Known { kind: Kind::Pods }).set(3);
         let mut exposed = String::new();
         encode(&mut exposed, &registry).unwrap();
         for line in [
@@ -111,7 +144,7 @@ mod tests {
             r#"ws_gateway_status_patches_total{outcome="conflict"} 1"#,
             "ws_gateway_connections 0",
             "ws_gateway_crowded_total 0",
-            "ws_gateway_sessions 0",
+            r#"ws_gateway_known{kind="pods"} 3"#,
             "ws_gateway_audit_lost_total 0",
             "ws_gateway_canary_connections_total 0",
         ] {

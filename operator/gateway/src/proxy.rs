@@ -1,45 +1,67 @@
-//! The proxy port: each request is read, attributed to a session, decided on, answered and recorded.
+//! The proxy port: each connection is attributed to a session, and each request on it is read, decided on, answered and recorded.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
-use hyper::body::Body;
+use http::{Response, request::Parts};
+use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
+use ws_policy::{class::Policy, decide::decide_tunnel};
 use ws_runtime::drain;
 
 mod connection;
 mod statement;
+mod stream;
+mod tunnel;
 
 use crate::{
-    audit::{Audit, Denial},
-    decide::{Policy, decide},
+    audit::{Audit, Passage, Subject},
+    authority::Authority,
+    body::{Body, Room},
+    credentials::Credentials,
+    exchange::Asker,
     metrics::{Decided, Decision, Metrics},
-    refusal::{DENIED_HEADER, Refusal},
+    policies::{Policies, Unjudged},
+    proxy::{statement::Meant, tunnel::Opened},
+    refusal::Refusal,
     report::Reports,
-    request::{Malformed, Request, written_host},
+    request::{Asked, Destination, length, written_host},
     session::Session,
     sessions::Sessions,
     sources::Sources,
+    standing::Standing,
+    upstream::Upstream,
 };
 
-const LIMITS: drain::Limits = drain::Limits { connections: 3_072, deadline: Duration::from_secs(5) };
+const LIMITS: drain::Limits = drain::Limits { connections: 2_048, deadline: Duration::from_secs(5) };
+/// Bytes of bodies that are looked into, of all workspaces at once.
+pub const BODIES: usize = 96 << 20;
 /// What the chart lets the gateway have, in bytes.
-const MEMORY: usize = 256 << 20;
-// 156 MiB for connections; the rest is for the index, the records and what the allocator keeps.
-const _: () = assert!(LIMITS.connections * connection::MEMORY <= MEMORY * 5 / 8);
-/// How long the watch may take to bring the address of a pod that has begun to talk.
+const MEMORY: usize = 512 << 20;
+// The rest is for the index, the records and what the allocator keeps.
+const _: () = assert!(LIMITS.connections * connection::MEMORY + BODIES <= MEMORY * 7 / 8);
+/// How long the watches may take to bring a pod, or a workspace, that has begun to talk.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that answers a request.
 #[derive(Clone)]
 pub struct Proxy {
     pub sessions: watch::Receiver<Sessions>,
+    pub policies: watch::Receiver<Policies>,
+    pub upstream: Upstream,
+    pub credentials: Credentials,
+    pub authority: Arc<Authority>,
+    pub room: Room,
     pub reports: Reports,
     pub audit: Audit,
     pub metrics: Metrics,
+}
+
+/// What becomes of a request to the proxy port.
+enum Answer {
+    Response(Response<Body>),
+    /// The connection is from now on one to a host.
+    Tunnel(Response<Body>, Opened),
 }
 
 impl Proxy {
@@ -47,35 +69,55 @@ impl Proxy {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let sources = Sources::default();
         let proxy = Arc::new(self);
-        // A connection carries one request, so the shutdown asks nothing of it: it is at its end anyway.
-        drain::serve(listener, LIMITS, shutdown, |stream, peer, _| {
-            connection::serve(proxy.clone(), stream, peer.ip().to_canonical(), sources.clone())
+        drain::serve(listener, LIMITS, shutdown, |stream, peer, closing| {
+            connection::serve(proxy.clone(), stream, peer.ip().to_canonical(), sources.clone(), closing)
         })
         .await;
     }
 
-    async fn answer<B>(&self, source: IpAddr, head: Parts, body: B) -> Response<Full<Bytes>>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: std::error::Error + Send + Sync + 'static,
-    {
-        let request = Request::read(&head);
-        let denial = denial(source, &head, request.as_ref());
+    async fn answer(self: &Arc<Self>, source: IpAddr, head: &Parts, body: Incoming) -> Answer {
+        let target = Asked::read(head, length(&body));
         let Some(session) = self.session(source).await else {
-            return self.refuse(None, &denial, &Refusal::UnknownWorkspace);
+            return self.denied(None, &subject(source, head, &target), &Refusal::UnknownWorkspace);
         };
-        if statement::is_meant(&head) {
-            return statement::take(body, |attempts| self.reports.isolated(&session, attempts)).await;
+        if let Some(meant) = Meant::of(head) {
+            return Answer::Response(self.answer_agent(meant, &session, body).await);
         }
-        let refusal = match request {
-            Ok(request) => {
-                let policy = Policy { class: &session.identity().class };
-                let Err(denied) = decide(&policy, &request);
-                denied.into()
+        let asker = Asker { session, source };
+        match target {
+            Ok(Asked::Request(request)) => Answer::Response(self.exchange(&asker, request, head, body).await),
+            Ok(Asked::Tunnel(ref destination)) => match self.open(&asker, destination).await {
+                Ok(opened) => Answer::Tunnel(Response::new(Body::default()), opened),
+                Err(refusal) => self.denied(Some(&asker.session), &subject(source, head, &target), &refusal),
+            },
+            Err(malformed) => {
+                self.denied(Some(&asker.session), &subject(source, head, &target), &malformed.into())
             }
-            Err(malformed) => malformed.into(),
-        };
-        self.refuse(Some(&session), &denial, &refusal)
+        }
+    }
+
+    async fn answer_agent(&self, meant: Meant, session: &Arc<Session>, body: Incoming) -> Response<Body> {
+        match meant {
+            Meant::Isolated => {
+                statement::take(body, |attempts| self.reports.isolated(session, attempts)).await
+            }
+            Meant::WayOut => {
+                let mut standing = Standing::new(self.policies.clone(), &session.identity().workspace_uid);
+                match self.policy(&mut standing).await {
+                    Ok(policy) => statement::way_out(self.authority.certificate(), &policy),
+                    // It asked for nothing outside, so nothing was denied.
+                    Err(refusal) => refusal.response(),
+                }
+            }
+        }
+    }
+
+    /// Decides on a tunnel.
+    async fn open(self: &Arc<Self>, asker: &Asker, destination: &Destination) -> Result<Opened, Refusal> {
+        let mut standing = Standing::new(self.policies.clone(), &asker.session.identity().workspace_uid);
+        let policy = self.policy(&mut standing).await?;
+        let tunnel = decide_tunnel(&policy, &destination.host, destination.port)?;
+        tunnel::open(self, asker.clone(), destination.clone(), tunnel, standing).await
     }
 
     /// The session at an address. A pod may talk before the watch has brought its address.
@@ -85,51 +127,72 @@ impl Proxy {
         timeout(UNKNOWN_PATIENCE, known).await.ok()?.ok()?.at(source).cloned()
     }
 
+    /// What a workspace may reach. Its pod may talk before the watch has brought the workspace.
+    pub(crate) async fn policy(&self, standing: &mut Standing) -> Result<Policy, Refusal> {
+        match standing.policy() {
+            Err(Unjudged::Unknown) => {
+                // Not to be known is an answer as well, which follows.
+                timeout(UNKNOWN_PATIENCE, standing.known()).await.ok();
+                Ok(standing.policy()?)
+            }
+            judged => Ok(judged?),
+        }
+    }
+
     /// Records a request that could not even be read.
     fn unreadable(&self, source: IpAddr) {
         let session = self.sessions.borrow().at(source).cloned();
-        let denial = Denial { source, method: String::new(), host: String::new(), port: None };
-        self.record(session.as_ref(), &denial, &Refusal::NotHttp);
+        let subject = Subject { source, method: String::new(), host: String::new(), port: None };
+        self.record(session.as_ref(), &subject, &Refusal::NotHttp);
     }
 
-    fn refuse(
+    fn denied(&self, session: Option<&Arc<Session>>, subject: &Subject, refusal: &Refusal) -> Answer {
+        Answer::Response(self.refuse(session, subject, refusal))
+    }
+
+    /// Records a refusal; the answer that says it.
+    pub(crate) fn refuse(
         &self,
         session: Option<&Arc<Session>>,
-        denial: &Denial,
+        subject: &Subject,
         refusal: &Refusal,
-    ) -> Response<Full<Bytes>> {
-        self.record(session, denial, refusal);
-        let mut response = text(refusal.status(), refusal);
-        response.headers_mut().insert(DENIED_HEADER, HeaderValue::from_static(refusal.reason().as_str()));
-        response
+    ) -> Response<Body> {
+        self.record(session, subject, refusal);
+        refusal.response()
     }
 
-    fn record(&self, session: Option<&Arc<Session>>, denial: &Denial, refusal: &Refusal) {
+    fn record(&self, session: Option<&Arc<Session>>, subject: &Subject, refusal: &Refusal) {
         let reason = refusal.reason();
-        self.metrics.decisions.get_or_create(&Decided { decision: Decision::Denied, reason }).inc();
+        self.count(Decision::Denied, Some(refusal));
         if let Some(session) = session {
-            self.reports.denied(session, &denial.host);
+            self.reports.denied(session, &subject.host);
         }
-        self.audit.denied(session, reason, denial);
+        self.audit.denied(session, reason, subject);
+    }
+
+    /// Records what was allowed, when it is over.
+    pub(crate) fn passed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
+        self.count(Decision::Allowed, None);
+        self.reports.allowed(session, &passage.rule, passage.sent_bytes);
+        self.audit.allowed(session, subject, passage);
+    }
+
+    fn count(&self, decision: Decision, refusal: Option<&Refusal>) {
+        let reason = refusal.map(Refusal::reason);
+        self.metrics.decisions.get_or_create(&Decided { decision, reason }).inc();
     }
 }
 
-fn denial(source: IpAddr, head: &Parts, request: Result<&Request, &Malformed>) -> Denial {
-    let (host, port) = match request {
-        Ok(request) => (request.host.to_string(), Some(request.port)),
+/// What a request is called in the records.
+fn subject<E>(source: IpAddr, head: &Parts, asked: &Result<Asked, E>) -> Subject {
+    let (host, port) = match asked {
+        Ok(asked) => {
+            let Destination { host, port } = asked.destination();
+            (host.to_string(), Some(port))
+        }
         Err(_) => (written_host(head), None),
     };
-    Denial { source, method: head.method.to_string(), host, port }
-}
-
-/// One line for people.
-fn text(status: StatusCode, line: &impl std::fmt::Display) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("ws: {line}\n")));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    Subject { source, method: head.method.to_string(), host, port }
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! What a workspace is told when it does not get what it asked for.
 
-use http::StatusCode;
+use http::{HeaderValue, Response, StatusCode, header};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use ws_policy::{decide::Denied, host::Host, request::Malformed};
 
-use crate::{decide::Denied, request::Malformed};
+use crate::{
+    body::{Body, whole},
+    policies::Unjudged,
+    request::Misfit,
+};
 
 /// Header of every refusal, with its [`Reason`].
 pub const DENIED_HEADER: &str = "x-ws-denied";
@@ -18,8 +23,38 @@ pub enum Refusal {
     /// The head was not HTTP/1.x or longer than the limits.
     #[error("malformed request: not HTTP/1.1 within the limits of this gateway")]
     NotHttp,
+    #[error("misdirected request: it names another host than the connection it came on")]
+    Misdirected,
+    #[error("{0} denied: the connection begins with neither TLS for this name nor HTTP")]
+    NotTls(Host),
+    #[error("denied: {0}")]
+    Unjudged(#[from] Unjudged),
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("denied: a body that a rule looks into has no content-encoding")]
+    Encoded,
+    #[error("the body did not arrive in time")]
+    Slow,
+    #[error("the gateway has no room for a body of this size now; try again")]
+    Full,
+    #[error("denied: rule \"{rule}\" allows {max} bytes in a request")]
+    RequestTooLong { rule: String, max: u64 },
+    #[error("denied: the {max} bytes that a workspace may send by rule \"{rule}\" are spent")]
+    Spent { rule: String, max: u64 },
+    #[error("the gateway cannot learn what is left of the budget of rule \"{0}\" now; try again")]
+    BudgetUnknown(String),
+    #[error("{0} denied: the policy changed and does not allow it any more")]
+    Revoked(Host),
+    #[error("{0} denied: it has no address outside of this cluster and the networks around it")]
+    SpecialAddress(Host),
+    #[error("{host} cannot be reached: {problem}")]
+    Unreachable { host: Host, problem: String },
+    #[error(
+        "the credential of rule \"{rule}\" cannot be read; ask your admin to look at Secret \"{secret}\""
+    )]
+    NoCredential { rule: String, secret: String },
+    #[error("the answer held the credential of rule \"{0}\", so it is not passed on")]
+    Reflected(String),
 }
 
 /// A refusal's stable name, in headers, the audit log and metrics.
@@ -27,8 +62,36 @@ pub enum Refusal {
 pub enum Reason {
     UnknownWorkspace,
     Malformed,
-    HostNotAllowed,
+    Misdirected,
+    NotTls,
+    NoPolicy,
     IpLiteral,
+    HostNotAllowed,
+    RuleNotPicked,
+    PortNotAllowed,
+    SchemeNotAllowed,
+    RequestNotAllowed,
+    QueryNotAllowed,
+    BodyTooLong,
+    BodyRule,
+    EncodedBody,
+    SlowBody,
+    Overloaded,
+    OverBudget,
+    Revoked,
+    SpecialAddress,
+    Unreachable,
+    NoCredential,
+    CredentialReflected,
+}
+
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::Malformed(malformed) => Self::Malformed(malformed),
+            Misfit::Misdirected => Self::Misdirected,
+        }
+    }
 }
 
 impl Refusal {
@@ -36,17 +99,70 @@ impl Refusal {
         match self {
             Self::UnknownWorkspace => Reason::UnknownWorkspace,
             Self::Malformed(_) | Self::NotHttp => Reason::Malformed,
-            Self::Denied(Denied::HostNotAllowed { .. }) => Reason::HostNotAllowed,
-            Self::Denied(Denied::IpLiteral { .. }) => Reason::IpLiteral,
+            Self::Misdirected => Reason::Misdirected,
+            Self::NotTls(_) => Reason::NotTls,
+            Self::Unjudged(_) => Reason::NoPolicy,
+            Self::Denied(denied) => match denied {
+                Denied::IpLiteral { .. } => Reason::IpLiteral,
+                Denied::HostNotAllowed { .. } => Reason::HostNotAllowed,
+                Denied::RuleNotPicked { .. } => Reason::RuleNotPicked,
+                Denied::PortNotAllowed { .. } => Reason::PortNotAllowed,
+                Denied::SchemeNotAllowed { .. } => Reason::SchemeNotAllowed,
+                Denied::RequestNotAllowed { .. } => Reason::RequestNotAllowed,
+                Denied::QueryNotAllowed { .. } => Reason::QueryNotAllowed,
+                Denied::BodyTooLong { .. } => Reason::BodyTooLong,
+                Denied::Body { .. } => Reason::BodyRule,
+            },
+            Self::Encoded => Reason::EncodedBody,
+            Self::Slow => Reason::SlowBody,
+            Self::Full | Self::BudgetUnknown(_) => Reason::Overloaded,
+            Self::RequestTooLong { .. } | Self::Spent { .. } => Reason::OverBudget,
+            Self::Revoked(_) => Reason::Revoked,
+            Self::SpecialAddress(_) => Reason::SpecialAddress,
+            Self::Unreachable { .. } => Reason::Unreachable,
+            Self::NoCredential { .. } => Reason::NoCredential,
+            Self::Reflected(_) => Reason::CredentialReflected,
         }
     }
 
-    pub fn status(&self) -> StatusCode {
+    /// One line for people, and the reason for programs.
+    pub fn response(&self) -> Response<Body> {
+        let mut response = text(self.status(), self);
+        response.headers_mut().insert(DENIED_HEADER, HeaderValue::from_static(self.reason().as_str()));
+        response
+    }
+
+    fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownWorkspace | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::NotHttp => StatusCode::BAD_REQUEST,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Denied(Denied::BodyTooLong { .. }) | Self::RequestTooLong { .. } | Self::Spent { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Full | Self::BudgetUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable { .. } | Self::NoCredential { .. } | Self::Reflected(_) => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::UnknownWorkspace
+            | Self::NotTls(_)
+            | Self::Unjudged(_)
+            | Self::Denied(_)
+            | Self::Revoked(_)
+            | Self::SpecialAddress(_) => StatusCode::FORBIDDEN,
         }
     }
+}
+
+/// An answer of the gateway's own: one line for people.
+pub fn text(status: StatusCode, line: &impl std::fmt::Display) -> Response<Body> {
+    let mut response = Response::new(whole(format!("ws: {line}\n")));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 impl Reason {
@@ -54,8 +170,27 @@ impl Reason {
         match self {
             Self::UnknownWorkspace => "unknown-workspace",
             Self::Malformed => "malformed",
-            Self::HostNotAllowed => "host-not-allowed",
+            Self::Misdirected => "misdirected",
+            Self::NotTls => "not-tls",
+            Self::NoPolicy => "no-policy",
             Self::IpLiteral => "ip-literal",
+            Self::HostNotAllowed => "host-not-allowed",
+            Self::RuleNotPicked => "rule-not-picked",
+            Self::PortNotAllowed => "port-not-allowed",
+            Self::SchemeNotAllowed => "scheme-not-allowed",
+            Self::RequestNotAllowed => "request-not-allowed",
+            Self::QueryNotAllowed => "query-not-allowed",
+            Self::BodyTooLong => "body-too-long",
+            Self::BodyRule => "body-rule",
+            Self::EncodedBody => "encoded-body",
+            Self::SlowBody => "slow-body",
+            Self::Overloaded => "overloaded",
+            Self::OverBudget => "over-budget",
+            Self::Revoked => "revoked",
+            Self::SpecialAddress => "special-address",
+            Self::Unreachable => "unreachable",
+            Self::NoCredential => "no-credential",
+            Self::CredentialReflected => "credential-reflected",
         }
     }
 }

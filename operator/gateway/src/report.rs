@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info_span, warn};
 use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
+use ws_policy::decide::Purse;
 
 mod account;
 mod pace;
@@ -65,6 +66,15 @@ enum WriteError {
     Contended,
 }
 
+/// Why no bytes of a budget were set aside.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unreserved {
+    #[error("the budget is spent")]
+    Spent,
+    #[error("nobody says what is left of the budget")]
+    Unknown,
+}
+
 impl Reports {
     pub fn new(client: Client, sessions: watch::Receiver<Sessions>, metrics: Metrics) -> Self {
         Self {
@@ -80,6 +90,53 @@ impl Reports {
     /// Counts a denied request. The host is hostile and may be empty.
     pub fn denied(&self, session: &Arc<Session>, host: &str) {
         self.note(session, |account| account.deny(host, Timestamp::now()));
+    }
+
+    /// Counts what was allowed, and the bytes that it sent.
+    pub fn allowed(&self, session: &Arc<Session>, rule: &str, sent_bytes: u64) {
+        self.note(session, |account| account.allow(rule, sent_bytes));
+    }
+
+    /// Sets bytes of a budget aside for this process: at least `least`, or none; at most `most`. They are written down before they
+    /// may be sent, so that no other replica, and no later life of this one, has them too.
+    pub async fn reserve(
+        &self,
+        session: &Session,
+        (purse, limit): &(Purse, u64),
+        least: u64,
+        most: u64,
+    ) -> Result<u64, Unreserved> {
+        let _slot = self.slots.acquire().await;
+        let identity = session.identity();
+        let workspaces: Api<Workspace> = Api::namespaced(self.client.clone(), &identity.namespace);
+        let mut seen = session.account().seen.take();
+        for _ in 0..CONFLICTS {
+            let current = match seen.take() {
+                Some(seen) => seen,
+                None => read(&workspaces, identity).await.map_err(|_| Unreserved::Unknown)?,
+            };
+            let left = limit.saturating_sub(current.owned.reserved(purse));
+            if left < least {
+                // What was seen may be old, but budgets are never given back.
+                return Err(Unreserved::Spent);
+            }
+            let bytes = most.max(least).min(left);
+            let wanted = current.owned.clone().with_reserved(purse, bytes);
+            let applied = apply(&workspaces, identity, &current.resource_version, &wanted).await;
+            self.metrics.status_patches.get_or_create(&Patched { outcome: outcome(&applied) }).inc();
+            match applied {
+                Ok(now) => {
+                    session.account().seen = Some(now);
+                    return Ok(bytes);
+                }
+                Err(WriteError::Api(Error::Api(status))) if status.is_conflict() => (),
+                Err(error) => {
+                    warn!(error = &error as &dyn std::error::Error, "cannot set bytes of a budget aside");
+                    return Err(Unreserved::Unknown);
+                }
+            }
+        }
+        Err(Unreserved::Unknown)
     }
 
     /// Records that the session's pod is isolated. Only the first call for a pod has an effect. Whoever waits for the workspace

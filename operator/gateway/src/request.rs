@@ -1,100 +1,119 @@
-//! What a workspace asks for: the three forms of a request's target (RFC 9112 §3.2) become one [`Request`].
+//! What a workspace asks for: the forms of a request's target (RFC 9112 §3.2, RFC 9113 §8.3.1) become what is decided on.
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Method, Uri, header, request::Parts, uri::Scheme};
+use http::{HeaderMap, Method, header, request::Parts};
+use hyper::body::Body;
+use ws_api::egress::Scheme;
+use ws_policy::{
+    host::{Host, MAX_NAME},
+    request::{Length, Malformed, Request, authority_of, default_port},
+};
 
-mod host;
-
-pub use host::{Host, InvalidHost, MAX_NAME};
-
-/// A request that can be decided on: everything in it is canonical.
+/// What is asked of the proxy port.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Request {
-    pub method: Method,
+pub enum Asked {
+    /// A connection (RFC 9110 §9.3.6).
+    Tunnel(Destination),
+    Request(Request),
+}
+
+/// Where a request or a connection goes.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Destination {
     pub host: Host,
     pub port: u16,
 }
 
-/// Why a request cannot be decided on.
+/// Why a request on a tunnel is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Malformed {
+pub enum Misfit {
     #[error(transparent)]
-    Host(#[from] InvalidHost),
-    #[error("the port is not a number from 1 to 65535")]
-    Port,
-    #[error("the request names no host")]
-    NoHost,
-    #[error("the request has several Host headers")]
-    SeveralHosts,
-    #[error("the target's scheme is neither http nor https")]
-    Scheme,
-    #[error("the target is neither a URL, nor a path, nor the HOST:PORT of a CONNECT")]
-    Form,
+    Malformed(#[from] Malformed),
+    #[error("misdirected request: it names another host than the connection it came on")]
+    Misdirected,
 }
 
-impl Request {
-    /// Reads a request's head. As RFC 9112 §3.2.2 demands of a proxy, a target that names a host stands above the Host
-    /// header.
-    pub fn read(head: &Parts) -> Result<Self, Malformed> {
-        let (host, port) = target(&head.method, &head.uri, &head.headers)?;
-        Ok(Self { method: head.method.clone(), host, port })
-    }
-}
-
-fn target(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(Host, u16), Malformed> {
-    match (uri.scheme(), uri.authority()) {
-        (None, Some(authority)) if method == Method::CONNECT => split(authority.as_str(), None),
-        (Some(scheme), Some(authority)) if method != Method::CONNECT => {
-            split(authority.as_str(), Some(default_port(scheme)?))
+impl Asked {
+    /// Reads the head of a request to the proxy. As RFC 9112 §3.2.2 demands of a proxy, a target that names a host stands above
+    /// the Host header.
+    pub fn read(head: &Parts, body: Length) -> Result<Self, Malformed> {
+        let uri = &head.uri;
+        match (uri.scheme(), uri.authority()) {
+            (None, Some(authority)) if head.method == Method::CONNECT => {
+                let (host, port) = authority_of(authority.as_str(), None)?;
+                Ok(Self::Tunnel(Destination { host, port }))
+            }
+            (Some(_), Some(_)) if head.method != Method::CONNECT => {
+                Ok(Self::Request(Request::absolute(head.method.clone(), uri, body)?))
+            }
+            (None, None) if is_path(head) => {
+                let destination = host_header(&head.headers)?.ok_or(Malformed::NoHost)?;
+                let destination = authority_of(&destination, Some(default_port(Scheme::Http)))?;
+                let (method, scheme) = (head.method.clone(), Scheme::Http);
+                Ok(Self::Request(Request::at(destination, method, scheme, uri, body)?))
+            }
+            _ => Err(Malformed::Form),
         }
-        (None, None) if method != Method::CONNECT && uri.path().starts_with('/') => {
-            split(&host_header(headers)?, Some(80))
+    }
+
+    /// Host and port.
+    pub fn destination(&self) -> Destination {
+        match self {
+            Self::Tunnel(destination) => destination.clone(),
+            Self::Request(request) => Destination { host: request.host.clone(), port: request.port },
         }
-        _ => Err(Malformed::Form),
     }
 }
 
-fn default_port(scheme: &Scheme) -> Result<u16, Malformed> {
-    match scheme.as_str() {
-        "http" => Ok(80),
-        "https" => Ok(443),
-        _ => Err(Malformed::Scheme),
+/// Reads the head of a request that came on a tunnel: whatever of it names a host has to name the tunnel's.
+pub fn within(tunnel: &Destination, scheme: Scheme, head: &Parts, body: Length) -> Result<Request, Misfit> {
+    let uri = &head.uri;
+    let is_read = match uri.scheme_str() {
+        Some(written) => written == if scheme == Scheme::Https { "https" } else { "http" },
+        None => uri.authority().is_none(),
+    };
+    if head.method == Method::CONNECT || !is_read || !uri.path().starts_with('/') {
+        return Err(Malformed::Form.into());
+    }
+    let written = uri.authority().map(|authority| Cow::Borrowed(authority.as_str()));
+    let named: Vec<_> = written.into_iter().chain(host_header(&head.headers)?).collect();
+    if named.is_empty() {
+        return Err(Malformed::NoHost.into());
+    }
+    for name in named {
+        let (host, port) = authority_of(&name, Some(default_port(scheme)))?;
+        if host != tunnel.host || port != tunnel.port {
+            return Err(Misfit::Misdirected);
+        }
+    }
+    let destination = (tunnel.host.clone(), tunnel.port);
+    Ok(Request::at(destination, head.method.clone(), scheme, uri, body)?)
+}
+
+/// What the head of a message says of its body, as the HTTP library read it.
+pub fn length(body: &impl Body) -> Length {
+    match body.size_hint().exact() {
+        Some(0) => Length::None,
+        Some(bytes) => Length::Bytes(bytes),
+        None => Length::Unknown,
     }
 }
 
-fn host_header(headers: &HeaderMap) -> Result<Cow<'_, str>, Malformed> {
+fn is_path(head: &Parts) -> bool {
+    head.method != Method::CONNECT && head.uri.path().starts_with('/')
+}
+
+fn host_header(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Malformed> {
     let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().ok_or(Malformed::NoHost)?;
+    let Some(host) = hosts.next() else { return Ok(None) };
     if hosts.next().is_some() {
         return Err(Malformed::SeveralHosts);
     }
     match String::from_utf8_lossy(host.as_bytes()) {
         host if host.is_empty() => Err(Malformed::NoHost),
-        host => Ok(host),
+        host => Ok(Some(host)),
     }
-}
-
-/// Splits `HOST[:PORT]`. The port may be left out only if there is a `default`.
-fn split(authority: &str, default: Option<u16>) -> Result<(Host, u16), Malformed> {
-    // Only the colons of an IPv6 address are not the port's.
-    let end_of_host = authority.find(']').map_or(0, |bracket| bracket + 1);
-    let (host, port) = match authority.get(end_of_host..).and_then(|rest| rest.find(':')) {
-        Some(colon) => authority.split_at(end_of_host + colon),
-        None => (authority, ""),
-    };
-    let port = match (port.strip_prefix(':'), default) {
-        (Some(digits), _) => parse_port(digits)?,
-        (None, Some(default)) => default,
-        (None, None) => return Err(Malformed::Port),
-    };
-    Ok((Host::parse(host)?, port))
-}
-
-/// A port has one spelling here: no sign, no leading zero.
-fn parse_port(digits: &str) -> Result<u16, Malformed> {
-    let canonical = digits.starts_with(|c: char| ('1'..='9').contains(&c));
-    digits.parse().ok().filter(|_| canonical).ok_or(Malformed::Port)
 }
 
 /// The host as the workspace wrote it, for the record of a request that could not be read: hostile, cut to [`MAX_NAME`]

@@ -2,9 +2,13 @@
 //!
 //! It lives as long as the index or somebody at work holds it, and nothing has to clean up after it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::Notify;
+use ws_policy::decide::Purse;
 
 use crate::{audit::Burst, report::Account, sessions::Identity};
 
@@ -14,11 +18,18 @@ pub struct Session {
     account: Mutex<Account>,
     hurry: Notify,
     burst: Mutex<Burst>,
+    purses: Mutex<HashMap<Purse, u64>>,
 }
 
 impl Session {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, account: Mutex::default(), hurry: Notify::new(), burst: Mutex::default() }
+        Self {
+            identity,
+            account: Mutex::default(),
+            hurry: Notify::new(),
+            burst: Mutex::default(),
+            purses: Mutex::default(),
+        }
     }
 
     pub fn identity(&self) -> &Identity {
@@ -38,6 +49,11 @@ impl Session {
     /// Resolves once for each [`Session::hurry`], also for one that came before.
     pub async fn hurried(&self) {
         self.hurry.notified().await;
+    }
+
+    /// Bytes of budgets that are set aside for this process and not sent yet.
+    pub fn purses(&self) -> MutexGuard<'_, HashMap<Purse, u64>> {
+        lock(&self.purses)
     }
 
     /// What may be written into the audit log.

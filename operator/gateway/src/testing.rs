@@ -2,14 +2,20 @@
 
 use std::{
     io::{self, Write},
+    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
-use serde_json::Value;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use ws_policy::addresses::Special;
 
 use crate::{
+    policies::{ObservedClass, ObservedWorkspace, Policies},
     session::{Session, lock},
     sessions::{Identity, Observed},
+    trust,
+    upstream::{Lookup, Resolve, Upstream},
 };
 
 pub fn identity() -> Identity {
@@ -31,6 +37,46 @@ pub fn observed(address: &str) -> Observed {
     Observed { identity: identity(), addresses: vec![address.parse().unwrap()] }
 }
 
+/// The policies of the workspace of [`identity`], whose class has these rules.
+pub fn policies_with(rules: &Value) -> Policies {
+    let mut policies = Policies::default();
+    policies.insert_class(class(rules));
+    let workspace = json!({
+        "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {"name": "fix-tests", "namespace": "team-a", "uid": "ws-uid"},
+        "spec": {"sshPublicKeys": []}, "status": {"className": "default"},
+    });
+    policies.insert_workspace(ObservedWorkspace::of(&serde_json::from_value(workspace).unwrap()).unwrap());
+    policies
+}
+
+/// The class `default` with these rules.
+pub fn class(rules: &Value) -> ObservedClass {
+    let class = json!({
+        "apiVersion": "ws.dev/v1alpha1", "kind": "WorkspaceClass", "metadata": {"name": "default"},
+        "spec": {"image": "localhost/ws:1", "egress": {"rules": rules}},
+    });
+    ObservedClass::of(&serde_json::from_value(class).unwrap())
+}
+
+/// The policies of a class that allows nothing.
+pub fn policies() -> Policies {
+    policies_with(&json!([]))
+}
+
+/// A way out on which every name is this machine's, which only a service may be.
+pub fn upstream() -> Upstream {
+    Upstream::new(Resolve::new(Loopback, Special::default()), trust::outside(None).unwrap())
+}
+
+struct Loopback;
+
+impl Lookup for Loopback {
+    fn addresses(&self, _: String) -> BoxFuture<'_, io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) })
+    }
+}
+
 /// A sink that can be read.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
@@ -38,6 +84,10 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.bytes)).into_owned()
+    }
+
     pub fn lines(&self) -> Vec<Value> {
         let bytes = lock(&self.bytes);
         bytes

@@ -1,96 +1,217 @@
-//! Keeps the index of sessions equal to the pods of the cluster: one watch, and no polling.
+//! Keeps what the gateway knows equal to the objects of the cluster: a watch for each kind, and no polling.
 
-use std::pin::pin;
+use std::{fmt::Debug, pin::pin};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, ResourceExt as _,
+    api::DynamicObject,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use ws_api::CLASS_LABEL;
 use ws_runtime::admin::BlockReady;
 
 use crate::{
-    metrics::Metrics,
+    metrics::{Kind, Known, Metrics},
+    policies::{ObservedClass, ObservedWorkspace, Policies},
     sessions::{Observed, Sessions},
 };
 
-/// Watches the pods of all workspaces until `shutdown`. `unready` is dropped when all of them are in the index.
-pub async fn run(
-    client: Client,
-    sessions: watch::Sender<Sessions>,
+/// How the objects of one kind become entries of an index.
+pub trait Mirror {
+    type Object: Clone + Debug + DeserializeOwned + Send + 'static;
+    type Index;
+    type Entry;
+
+    const KIND: Kind;
+
+    /// What is kept of an object; none if it has no place in the index.
+    fn entry(object: &Self::Object) -> Option<Self::Entry>;
+    fn insert(index: &mut Self::Index, entry: Self::Entry);
+    fn remove(index: &mut Self::Index, object: &Self::Object);
+    /// Makes these all the entries there are.
+    fn replace(index: &mut Self::Index, entries: Vec<Self::Entry>);
+    fn len(index: &Self::Index) -> usize;
+}
+
+/// The pods of workspaces.
+#[derive(Debug)]
+pub struct Pods;
+
+impl Mirror for Pods {
+    type Object = Pod;
+    type Index = Sessions;
+    type Entry = Observed;
+
+    const KIND: Kind = Kind::Pods;
+
+    fn entry(pod: &Pod) -> Option<Observed> {
+        Observed::of(pod)
+    }
+
+    fn insert(sessions: &mut Sessions, observed: Observed) {
+        sessions.insert(observed);
+    }
+
+    fn remove(sessions: &mut Sessions, pod: &Pod) {
+        if let Some(uid) = pod.uid() {
+            sessions.remove(&uid);
+        }
+    }
+
+    fn replace(sessions: &mut Sessions, all: Vec<Observed>) {
+        sessions.replace(all);
+    }
+
+    fn len(sessions: &Sessions) -> usize {
+        sessions.len()
+    }
+}
+
+/// Workspaces, and what they picked of their class. One that cannot be read must not hide the others, so each is read by itself.
+#[derive(Debug)]
+pub struct Workspaces;
+
+impl Mirror for Workspaces {
+    type Object = DynamicObject;
+    type Index = Policies;
+    type Entry = ObservedWorkspace;
+
+    const KIND: Kind = Kind::Workspaces;
+
+    fn entry(workspace: &DynamicObject) -> Option<ObservedWorkspace> {
+        ObservedWorkspace::of(workspace)
+    }
+
+    fn insert(policies: &mut Policies, workspace: ObservedWorkspace) {
+        policies.insert_workspace(workspace);
+    }
+
+    fn remove(policies: &mut Policies, workspace: &DynamicObject) {
+        if let Some(uid) = workspace.uid() {
+            policies.remove_workspace(&uid);
+        }
+    }
+
+    fn replace(policies: &mut Policies, all: Vec<ObservedWorkspace>) {
+        policies.replace_workspaces(all);
+    }
+
+    fn len(policies: &Policies) -> usize {
+        policies.workspaces()
+    }
+}
+
+/// Classes. One that cannot be read is kept as what it is: invalid.
+#[derive(Debug)]
+pub struct Classes;
+
+impl Mirror for Classes {
+    type Object = DynamicObject;
+    type Index = Policies;
+    type Entry = ObservedClass;
+
+    const KIND: Kind = Kind::Classes;
+
+    fn entry(class: &DynamicObject) -> Option<ObservedClass> {
+        Some(ObservedClass::of(class))
+    }
+
+    fn insert(policies: &mut Policies, class: ObservedClass) {
+        policies.insert_class(class);
+    }
+
+    fn remove(policies: &mut Policies, class: &DynamicObject) {
+        policies.remove_class(&class.name_any());
+    }
+
+    fn replace(policies: &mut Policies, all: Vec<ObservedClass>) {
+        policies.replace_classes(all);
+    }
+
+    fn len(policies: &Policies) -> usize {
+        policies.classes()
+    }
+}
+
+/// Watches the objects of a kind until `shutdown`. `unready` is dropped when all of them are in the index.
+pub async fn run<M: Mirror>(
+    api: Api<M::Object>,
+    config: watcher::Config,
+    index: watch::Sender<M::Index>,
     metrics: Metrics,
     unready: BlockReady,
     shutdown: CancellationToken,
-) {
-    let config = watcher::Config::default().labels(CLASS_LABEL);
-    let mut events = pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
-    let mut feed = Feed::default();
+) where
+    M::Object: kube::Resource<DynamicType: Clone + Debug + Send>,
+{
+    let mut events = pin!(watcher(api, config).default_backoff());
+    let mut feed = Feed::<M>::default();
     let mut unready = Some(unready);
     while let Some(event) = shutdown.run_until_cancelled(events.next()).await.flatten() {
         match event {
             Ok(event) => {
                 let is_complete = matches!(event, Event::InitDone);
-                sessions.send_if_modified(|sessions| feed.take(sessions, event));
-                let known = sessions.borrow().len();
-                metrics.sessions.set(i64::try_from(known).unwrap_or(i64::MAX));
+                index.send_if_modified(|index| feed.take(index, event));
+                let known = M::len(&index.borrow());
+                let gauge = metrics.known.get_or_create(&Known { kind: M::KIND });
+                gauge.set(i64::try_from(known).unwrap_or(i64::MAX));
                 if is_complete && unready.take().is_some() {
-                    info!(sessions = known, "knows the pods of all workspaces");
+                    info!(known, "knows all {}", M::KIND);
                 }
             }
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot watch pods"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot watch {}", M::KIND),
         }
     }
 }
 
-/// Turns events into changes of the index.
-#[derive(Debug, Default)]
-struct Feed {
+/// Turns events into changes of an index.
+struct Feed<M: Mirror> {
     /// What a list that is not complete yet has brought; until then the index stays as it was.
-    listed: Vec<Observed>,
+    listed: Vec<M::Entry>,
 }
 
-impl Feed {
+impl<M: Mirror> Default for Feed<M> {
+    fn default() -> Self {
+        Self { listed: Vec::new() }
+    }
+}
+
+impl<M: Mirror> Feed<M> {
     /// Whether the index was changed.
-    fn take(&mut self, sessions: &mut Sessions, event: Event<Pod>) -> bool {
+    fn take(&mut self, index: &mut M::Index, event: Event<M::Object>) -> bool {
         match event {
             Event::Init => {
                 self.listed.clear();
                 false
             }
-            Event::InitApply(pod) => {
-                self.listed.extend(Observed::of(&pod));
+            Event::InitApply(object) => {
+                self.listed.extend(M::entry(&object));
                 false
             }
             Event::InitDone => {
-                sessions.replace(std::mem::take(&mut self.listed));
+                M::replace(index, std::mem::take(&mut self.listed));
                 true
             }
-            Event::Apply(pod) => {
-                match Observed::of(&pod) {
-                    Some(observed) => sessions.insert(observed),
-                    None => forget(sessions, &pod),
+            Event::Apply(object) => {
+                match M::entry(&object) {
+                    Some(entry) => M::insert(index, entry),
+                    None => M::remove(index, &object),
                 }
                 true
             }
-            Event::Delete(pod) => {
-                forget(sessions, &pod);
+            Event::Delete(object) => {
+                M::remove(index, &object);
                 true
             }
         }
-    }
-}
-
-fn forget(sessions: &mut Sessions, pod: &Pod) {
-    if let Some(uid) = pod.uid() {
-        sessions.remove(&uid);
     }
 }
 
@@ -119,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_list_counts_only_when_it_is_complete() {
-        let (mut feed, mut sessions) = (Feed::default(), Sessions::default());
+        let (mut feed, mut sessions) = (Feed::<Pods>::default(), Sessions::default());
         assert!(feed.take(&mut sessions, Event::Apply(pod("a", "Running", "10.0.0.1"))));
         for event in [Event::Init, Event::InitApply(pod("lost", "Running", "10.0.0.9")), Event::Init] {
             assert!(!feed.take(&mut sessions, event));
@@ -136,7 +257,7 @@ mod tests {
         for end in
             [Event::Apply(pod("a", "Failed", "10.0.0.1")), Event::Delete(pod("a", "Running", "10.0.0.1"))]
         {
-            let (mut feed, mut sessions) = (Feed::default(), Sessions::default());
+            let (mut feed, mut sessions) = (Feed::<Pods>::default(), Sessions::default());
             feed.take(&mut sessions, Event::Apply(pod("a", "Running", "10.0.0.1")));
             assert!(feed.take(&mut sessions, end));
             assert!(sessions.is_empty());

@@ -1,6 +1,9 @@
 //! What a class allows, compiled once, and what a workspace picks from it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use http::{HeaderName, Method};
 use ws_api::{
@@ -45,8 +48,20 @@ pub struct Rule {
     pub is_service: bool,
     pub(crate) access: Access,
     pub credential: Option<Credential>,
+    /// What stands in a workspace's environment where the credential would be.
+    pub environment: BTreeMap<String, String>,
     pub upload: Option<u64>,
     pub request: Option<u64>,
+}
+
+impl Rule {
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(String::as_str)
+    }
+
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
 }
 
 /// What a rule lets through.
@@ -105,6 +120,13 @@ pub struct Credential {
 pub struct Policy {
     pub(crate) class: Arc<ClassPolicy>,
     pub(crate) picked: Picked,
+}
+
+impl BodyRule {
+    /// Whether it is looked into, as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json.is_some()
+    }
 }
 
 impl ClassPolicy {

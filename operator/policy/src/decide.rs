@@ -20,6 +20,23 @@ pub struct Allowed {
     allowance: usize,
 }
 
+/// Bytes that may be sent. None: any number.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Budget {
+    /// In a workspace's life.
+    pub life: Option<(Purse, u64)>,
+    /// In one request.
+    pub request: Option<u64>,
+}
+
+/// What bytes are counted together.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Purse {
+    /// Those of all rules without a budget of their own.
+    Class,
+    Rule(String),
+}
+
 /// What becomes of a request whose head is known.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -39,7 +56,7 @@ pub struct Undecided {
 /// What becomes of a connection to a host and a port.
 #[derive(Clone, Debug)]
 pub enum Tunnel {
-    /// Each request on it is decided on.
+    /// Each request on it is decided on, whether it comes through TLS or not.
     Inspected,
     Uninspected(Allowed),
 }
@@ -118,17 +135,13 @@ pub fn decide_tunnel(policy: &Policy, host: &Host, port: u16) -> Result<Tunnel, 
     let mut is_inspected = false;
     for index in named(policy, host)? {
         let Some(rule) = policy.class.rules.get(index) else { continue };
-        match (&rule.access, rule.scheme) {
+        match &rule.access {
             _ if !rule.ports.contains(&port) => nearest = Some(nearer(nearest, wrong_port(rule, host, port))),
-            (Access::Uninspected, _) => {
-                return Ok(Tunnel::Uninspected(Allowed {
-                    class: policy.class.clone(),
-                    rule: index,
-                    allowance: 0,
-                }));
+            Access::Requests(_) => is_inspected = true,
+            Access::Uninspected => {
+                let class = policy.class.clone();
+                return Ok(Tunnel::Uninspected(Allowed { class, rule: index, allowance: 0 }));
             }
-            (Access::Requests(_), Scheme::Https) => is_inspected = true,
-            (Access::Requests(_), Scheme::Http) => nearest = Some(nearer(nearest, wrong_scheme(rule, host))),
         }
     }
     if is_inspected { Ok(Tunnel::Inspected) } else { Err(nearest.unwrap_or_else(|| unnamed(policy, host))) }
@@ -138,6 +151,18 @@ impl Undecided {
     /// The first rule that may allow it.
     pub fn rule(&self) -> Option<&Rule> {
         self.class.rules.get(self.candidates.first()?.0)
+    }
+
+    /// Whether this rule may allow it.
+    pub fn may_be_by(&self, rule: &str) -> bool {
+        let candidates = self.candidates.iter().filter_map(|(index, _)| self.class.rules.get(*index));
+        candidates.into_iter().any(|candidate| candidate.name == rule)
+    }
+
+    /// Why a body is denied that is longer than [`Undecided::max_body`].
+    pub fn too_long(&self, host: &Host) -> Denied {
+        let rule = self.rule().map(|rule| rule.name.clone()).unwrap_or_default();
+        Denied::BodyTooLong { host: host.clone(), rule, max: self.max_body() }
     }
 
     /// The most bytes of the body that any rule wants to see.
@@ -183,6 +208,14 @@ impl Allowed {
             Access::Requests(allowances) => allowances.get(self.allowance),
             Access::Uninspected => None,
         }
+    }
+
+    /// What may be sent by it.
+    pub fn budget(&self) -> Budget {
+        let Some(rule) = self.rule() else { return Budget::default() };
+        let of_rule = rule.upload.map(|bytes| (Purse::Rule(rule.name.clone()), bytes));
+        let life = of_rule.or_else(|| Some((Purse::Class, self.class.upload?)));
+        Budget { life, request: rule.request }
     }
 
     /// What its body has to keep to; none: it has none.

@@ -40,8 +40,12 @@ pub enum Malformed {
     Port,
     #[error("the target's scheme is neither http nor https")]
     Scheme,
-    #[error("the target is no URL")]
+    #[error("the target is neither a URL, nor a path, nor the HOST:PORT of a CONNECT")]
     Form,
+    #[error("the request names no host")]
+    NoHost,
+    #[error("the request has several Host headers")]
+    SeveralHosts,
 }
 
 impl Request {
@@ -54,16 +58,36 @@ impl Request {
             None => return Err(Malformed::Form),
         };
         let authority = url.authority().ok_or(Malformed::Form)?;
-        let (host, port) = authority_of(authority.as_str(), Some(default_port(scheme)))?;
-        Ok(Self {
-            method,
-            scheme,
-            host,
-            port,
-            path: Path::parse(url.path())?,
-            query: Query::parse(url.query().unwrap_or_default())?,
-            body,
-        })
+        let destination = authority_of(authority.as_str(), Some(default_port(scheme)))?;
+        Self::at(destination, method, scheme, url, body)
+    }
+
+    /// A request to a host and a port; of the target, only path and query count.
+    pub fn at(
+        (host, port): (Host, u16),
+        method: Method,
+        scheme: Scheme,
+        target: &Uri,
+        body: Length,
+    ) -> Result<Self, Malformed> {
+        let path = Path::parse(target.path())?;
+        let query = Query::parse(target.query().unwrap_or_default())?;
+        Ok(Self { method, scheme, host, port, path, query, body })
+    }
+
+    /// The one URL of the request, as it is sent.
+    pub fn url(&self) -> String {
+        let Self { host, port, path, query, .. } = self;
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let mark = if query.is_empty() { "" } else { "?" };
+        if *port == default_port(self.scheme) {
+            format!("{scheme}://{host}{path}{mark}{query}")
+        } else {
+            format!("{scheme}://{host}:{port}{path}{mark}{query}")
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ImageVolumeSource,
         ObjectFieldSelector, Pod, PodDNSConfig, PodSecurityContext, PodSpec, ResourceRequirements,
-        SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+        SeccompProfile, SecretKeySelector, SecurityContext, Sysctl, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
     jiff::Timestamp,
@@ -169,6 +169,9 @@ fn pod_security() -> PodSecurityContext {
         run_as_group: id,
         fs_group: id,
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+        // The agent listens where programs expect servers, on the pod's loopback: port 53, port 443. The sysctl is one of those
+        // that Kubernetes holds for safe.
+        sysctls: Some(vec![Sysctl { name: "net.ipv4.ip_unprivileged_port_start".into(), value: "0".into() }]),
         ..PodSecurityContext::default()
     }
 }

@@ -254,10 +254,12 @@ impl Handler for Connection {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        self.shared.environment.ready().await;
         self.start(id, &Request::Shell, session)
     }
 
     async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), Error> {
+        self.shared.environment.ready().await;
         self.start(id, &Request::Command(line.to_vec()), session)
     }
 

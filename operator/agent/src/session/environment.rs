@@ -12,6 +12,8 @@ use std::{
 use rustix::fs::{Access, access};
 use ws_api::agent;
 
+use crate::way_out::{AUTHORITIES, Known};
+
 /// Search path where the image names none: that of Debian's root.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How the names begin of what Kubernetes says about the cluster.
@@ -20,6 +22,19 @@ const OF_THE_CLUSTER: &[u8] = b"KUBERNETES_";
 const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
 /// What is reached without the proxy.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
+/// Variables in which programs look for the file with the authorities that they trust.
+const TRUST: [&str; 10] = [
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "DENO_CERT",
+    "GIT_SSL_CAINFO",
+    "NIX_SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+];
 /// Folder of the project, in the home directory.
 const PROJECT: &str = "project";
 
@@ -29,6 +44,7 @@ pub struct Environment {
     home: PathBuf,
     image: BTreeMap<OsString, OsString>,
     proxy: SocketAddr,
+    way_out: Known,
     shell: &'static str,
 }
 
@@ -42,20 +58,27 @@ pub enum Request {
 }
 
 impl Environment {
-    /// Programs see what the image set of the `container`'s variables, and find the gateway at `proxy`.
+    /// Programs see what the image set of the `container`'s variables, and find the gateway at `proxy` and the rest of the
+    /// `way_out`.
     pub fn new(
         home: impl Into<PathBuf>,
         container: impl IntoIterator<Item = (OsString, OsString)>,
         proxy: SocketAddr,
+        way_out: Known,
     ) -> Self {
         let shell = SHELLS.into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
         let image = container.into_iter().filter(|(name, _)| is_of_the_image(name)).collect();
-        Self { home: home.into(), image, proxy, shell }
+        Self { home: home.into(), image, proxy, way_out, shell }
     }
 
     /// The folder that holds the project.
     pub fn project(&self) -> PathBuf {
         self.home.join(PROJECT)
+    }
+
+    /// Waits for what programs need to know, for as long as they may wait.
+    pub async fn ready(&self) {
+        self.way_out.wait().await;
     }
 
     /// The program that serves `request`; `variables` are the session's own.
@@ -67,6 +90,7 @@ impl Environment {
             Request::Command(line) => command.arg("-c").arg(OsStr::from_bytes(line)),
         };
         command.env_clear().env("PATH", DEFAULT_PATH).envs(&self.image).envs(self.variables());
+        command.envs(&*self.way_out.placeholders());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.directory());
         command
@@ -85,6 +109,8 @@ impl Environment {
         ];
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
         variables.extend(proxies.map(|name| (name, proxy.clone().into())));
+        let authorities = self.home.join(AUTHORITIES);
+        variables.extend(TRUST.map(|name| (name, authorities.clone().into_os_string())));
         variables
     }
 
@@ -110,11 +136,18 @@ mod tests {
 
     use super::*;
 
+    fn environment<const N: usize>(
+        home: impl Into<PathBuf>,
+        container: [(OsString, OsString); N],
+    ) -> Environment {
+        Environment::new(home, container, PROXY, Known::none())
+    }
+
     const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7)), 3128);
 
     #[test]
     fn a_program_sees_only_what_is_listed() {
-        let environment = Environment::new("/home/ws", [], PROXY);
+        let environment = environment("/home/ws", []);
         let term = [("TERM".to_owned(), "xterm".to_owned())];
         let command = environment.command(&Request::Command(b"env".to_vec()), &term);
         let names: BTreeMap<_, _> = command.get_envs().collect();
@@ -123,14 +156,24 @@ mod tests {
             names,
             [
                 "ALL_PROXY",
+                "AWS_CA_BUNDLE",
+                "CARGO_HTTP_CAINFO",
+                "CURL_CA_BUNDLE",
+                "DENO_CERT",
+                "GIT_SSL_CAINFO",
                 "HOME",
                 "HTTPS_PROXY",
                 "HTTP_PROXY",
                 "LANG",
                 "LOGNAME",
+                "NIX_SSL_CERT_FILE",
+                "NODE_EXTRA_CA_CERTS",
                 "NO_PROXY",
                 "PATH",
+                "PIP_CERT",
+                "REQUESTS_CA_BUNDLE",
                 "SHELL",
+                "SSL_CERT_FILE",
                 "TERM",
                 "USER",
                 "all_proxy",
@@ -160,7 +203,7 @@ mod tests {
             ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
         ];
         let container = container.map(|(name, value)| (name.into(), value.into()));
-        let command = Environment::new("/home/ws", container, PROXY).command(&Request::Shell, &[]);
+        let command = environment("/home/ws", container).command(&Request::Shell, &[]);
         let variables: BTreeMap<_, _> = command.get_envs().collect();
         let value = |name: &str| variables.get(OsStr::new(name)).copied().flatten().and_then(OsStr::to_str);
         assert_eq!(value("PATH"), Some("/opt/rust/bin:/usr/bin"));
@@ -176,7 +219,7 @@ mod tests {
     #[test]
     fn a_program_starts_in_the_project_if_there_is_one() {
         let home = tempfile::tempdir().unwrap();
-        let environment = Environment::new(home.path(), [], PROXY);
+        let environment = environment(home.path(), []);
         assert_eq!(environment.directory(), home.path());
         std::fs::create_dir(environment.project()).unwrap();
         assert_eq!(environment.directory(), home.path().join("project"));

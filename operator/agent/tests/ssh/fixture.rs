@@ -29,6 +29,7 @@ use ws_agent::{
     reaper::Reaper,
     server::{Options, Server},
     session::environment::Environment,
+    way_out::Known,
 };
 use ws_ssh::certificate::{Authority, issue};
 
@@ -67,7 +68,7 @@ impl Workspace {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let home = files.path().join("home");
-        let environment = Environment::new(&home, [], "10.96.0.7:3128".parse().unwrap());
+        let environment = Environment::new(&home, [], "10.96.0.7:3128".parse().unwrap(), Known::none());
         fs::create_dir_all(environment.project()).unwrap();
         let spool = files.path().join("spool");
         fs::create_dir(&spool).unwrap();

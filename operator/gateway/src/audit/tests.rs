@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{Shared as Sink, session};
 
-fn denial(host: &str) -> Denial {
-    Denial {
+fn subject(host: &str) -> Subject {
+    Subject {
         method: "CONNECT".into(),
         host: host.into(),
         port: Some(443),
@@ -26,8 +26,8 @@ async fn logged(record: impl FnOnce(&Audit)) -> Vec<Value> {
 async fn a_denial_is_one_line() {
     let session = session();
     let mut lines = logged(|audit| {
-        audit.denied(Some(&session), Reason::HostNotAllowed, &denial("telemetry.example"));
-        audit.denied(None, Reason::HostNotAllowed, &denial("telemetry.example"));
+        audit.denied(Some(&session), Reason::HostNotAllowed, &subject("telemetry.example"));
+        audit.denied(None, Reason::HostNotAllowed, &subject("telemetry.example"));
     })
     .await;
     for line in &mut lines {
@@ -47,11 +47,39 @@ async fn a_denial_is_one_line() {
 }
 
 #[tokio::test]
+async fn what_passed_says_its_rule_and_its_bytes_and_no_more() {
+    let session = session();
+    let passage = Passage {
+        rule: "docs".into(),
+        status: Some(StatusCode::OK),
+        failure: None,
+        has_credential: true,
+        sent_bytes: 120,
+        received_bytes: 4_096,
+        took: Duration::from_millis(17),
+    };
+    let mut lines = logged(|audit| audit.allowed(&session, &subject("docs.example"), passage)).await;
+    lines[0].as_object_mut().unwrap().remove("ts");
+    assert_eq!(
+        lines[0],
+        json!({
+            "namespace": "team-a", "workspace": "fix-tests", "uid": "ws-uid", "seq": 1, "decision": "allowed", "count": 1,
+            "reason": null, "rule": "docs", "method": "CONNECT", "host": "docs.example", "port": 443, "source": "10.244.0.5",
+            "status": 200, "credential": true, "sentBytes": 120, "receivedBytes": 4096, "milliseconds": 17,
+        })
+    );
+}
+
+#[tokio::test]
 async fn what_a_workspace_wrote_is_bounded_ascii() {
     let hosts = ["a\nb\"}", "\u{202e}moc", &"🦀".repeat(1_000), &"\u{1}".repeat(1_000)].map(String::from);
     let lines = logged(|audit| {
         for host in &hosts {
-            audit.denied(None, Reason::HostNotAllowed, &Denial { method: "M".repeat(1_000), ..denial(host) });
+            audit.denied(
+                None,
+                Reason::HostNotAllowed,
+                &Subject { method: "M".repeat(1_000), ..subject(host) },
+            );
         }
     })
     .await;
@@ -68,9 +96,9 @@ async fn a_flood_is_summed_up_and_leaves_others_their_lines() {
     let (loud, quiet) = (session(), session());
     let lines = logged(|audit| {
         for _ in 0..100_000 {
-            audit.denied(Some(&loud), Reason::HostNotAllowed, &denial("telemetry.example"));
+            audit.denied(Some(&loud), Reason::HostNotAllowed, &subject("telemetry.example"));
         }
-        audit.denied(Some(&quiet), Reason::HostNotAllowed, &denial("quiet.example"));
+        audit.denied(Some(&quiet), Reason::HostNotAllowed, &subject("quiet.example"));
     })
     .await;
     let counted: u64 = lines.iter().map(|line| line["count"].as_u64().unwrap()).sum();
@@ -96,7 +124,7 @@ async fn a_reader_that_is_stuck_stops_nobody() {
     let metrics = Metrics::default();
     let audit = Audit::start(Stuck, metrics.clone()).unwrap();
     for _ in 0..BACKLOG * 2 {
-        audit.denied(Some(&session()), Reason::HostNotAllowed, &denial("telemetry.example"));
+        audit.denied(Some(&session()), Reason::HostNotAllowed, &subject("telemetry.example"));
     }
     // What does not wait in the backlog is lost but for what the writer had taken already.
     let lost = usize::try_from(metrics.audit_lost.get()).unwrap();

@@ -1,65 +1,98 @@
-//! One connection to the proxy port: one request (RFC 9112), its answer, and a close that does not lose the answer.
+//! One connection to the proxy port: requests one after another (RFC 9112), or a tunnel.
 
-use std::{convert::Infallible, future::poll_fn, net::IpAddr, sync::Arc, time::Duration};
-
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
-    net::TcpStream,
-    time::timeout,
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use http::{HeaderValue, Request, Response, header::CONNECTION};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Proxy;
-use crate::sources::Sources;
+use super::{Answer, Proxy, stream::Lingering};
+use crate::{body::Body, refusal::DENIED_HEADER, session::lock, sources::Sources};
 
-const MAX_HEAD: usize = 16 << 10;
-/// Bytes that a connection takes whose head is as long as it may be, as read and as parsed. Measured.
-pub const MEMORY: usize = 52 << 10;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long, and for how many bytes, a client is listened to that still sends while it has its answer already.
-const LINGER: (Duration, u64) = (Duration::from_secs(2), 1 << 20);
+/// Longest head of a request, in bytes.
+pub const MAX_HEAD: usize = 16 << 10;
+/// Bytes that a connection takes at most: a tunnel with its TLS, and two heads as long as they may be. Measured.
+pub const MEMORY: usize = 160 << 10;
+/// How long a head may take, and how long a connection may wait for its next request.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, source: IpAddr, sources: Sources) {
+pub async fn serve(
+    proxy: Arc<Proxy>,
+    stream: TcpStream,
+    source: IpAddr,
+    sources: Sources,
+    closing: CancellationToken,
+) {
     let Some(_place) = sources.enter(source) else {
         proxy.metrics.crowded.inc();
         return;
     };
     proxy.metrics.connections.inc();
     let _open = Open(&proxy);
-    let service = service_fn(|request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
-        let answer = proxy.answer(source, head, body);
-        Box::pin(async { Ok::<_, Infallible>(answer.await) })
+    // What is small waits for nobody: a handshake, an event of a stream. Without it, it is only slower.
+    stream.set_nodelay(true).ok();
+    let tunnel = Arc::new(Mutex::new(None));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (proxy, tunnel) = (proxy.clone(), tunnel.clone());
+        Box::pin(async move {
+            let upgrade = upgrade::on(&mut request);
+            let (head, body) = request.into_parts();
+            Ok::<_, Infallible>(match proxy.answer(source, &head, body).await {
+                Answer::Response(mut response) => {
+                    close_after_refusal(&mut response);
+                    response
+                }
+                Answer::Tunnel(response, opened) => {
+                    *lock(&tunnel) = Some((upgrade, opened));
+                    response
+                }
+            })
+        })
     });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_HEAD)
-        .keep_alive(false);
-    let mut http = http.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = poll_fn(|cx| http.poll_without_shutdown(cx)).await {
+        .serve_connection(TokioIo::new(Lingering::new(stream)), service)
+        .with_upgrades();
+    let mut http = pin!(http);
+    let ended = tokio::select! {
+        ended = &mut http => ended,
+        () = closing.cancelled() => {
+            http.as_mut().graceful_shutdown();
+            http.await
+        }
+    };
+    if let Err(error) = ended {
         debug!(%error, %source, "a connection broke");
         if error.is_parse() {
             proxy.unreadable(source);
         }
     }
-    close(http.into_parts().io.into_inner()).await;
+    let opened = lock(&tunnel).take();
+    if let Some((upgrade, opened)) = opened {
+        match upgrade.await {
+            Ok(stream) => opened.serve(TokioIo::new(stream), closing).await,
+            Err(error) => debug!(%error, %source, "a tunnel was not taken"),
+        }
+    }
 }
 
-/// Closes the stream so that what was sent arrives: a close with bytes unread resets the connection, and the client may lose
-/// the answer (RFC 9112 §9.6).
-async fn close(mut stream: TcpStream) {
-    let (time, bytes) = LINGER;
-    let drain = async {
-        stream.shutdown().await?;
-        copy(&mut stream.take(bytes), &mut sink()).await
-    };
-    // A client that is gone has nothing left to lose.
-    timeout(time, drain).await.ok();
+/// Whoever is refused has to begin anew: nothing that follows on the connection is taken for a request.
+pub fn close_after_refusal(response: &mut Response<Body>) {
+    if response.headers().contains_key(DENIED_HEADER) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// Counts a connection as open until it is dropped.

@@ -1,30 +1,75 @@
-//! What an agent says to the gateway itself, in origin form: [`Isolated`].
+//! What an agent says to the gateway itself, and asks of it, in origin form: [`Isolated`] and [`WayOut`].
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Body;
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
-use ws_api::gateway::{ISOLATED_PATH, Isolated};
+use ws_api::gateway::{Destination, ISOLATED_PATH, Isolated, WAY_OUT_PATH, WayOut};
+use ws_policy::class::Policy;
 
-use super::text;
+use crate::{
+    body::{Body, whole},
+    refusal::text,
+};
 
 /// Longest statement, in bytes.
 const MAX_BODY: usize = 1_024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether a request is for the gateway and not for somewhere beyond it.
-pub fn is_meant(head: &Parts) -> bool {
-    head.method == Method::POST && head.uri.authority().is_none() && head.uri.path() == ISOLATED_PATH
+/// What a request is that is for the gateway and not for somewhere beyond it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Meant {
+    Isolated,
+    WayOut,
+}
+
+impl Meant {
+    pub fn of(head: &Parts) -> Option<Self> {
+        match (&head.method, head.uri.authority(), head.uri.path()) {
+            (&Method::POST, None, ISOLATED_PATH) => Some(Self::Isolated),
+            (&Method::GET, None, WAY_OUT_PATH) => Some(Self::WayOut),
+            _ => None,
+        }
+    }
+}
+
+/// What the programs of a workspace with this policy need to know.
+pub fn way_out(certificate: &str, policy: &Policy) -> Response<Body> {
+    let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
+    let mut environment = BTreeMap::new();
+    for rule in policy.rules() {
+        for host in rule.hosts() {
+            ports.entry(host).or_default().extend(rule.ports());
+        }
+        environment.extend(rule.environment.clone());
+    }
+    let destination = |(host, ports): (&str, BTreeSet<u16>)| Destination {
+        host: host.to_owned(),
+        ports: ports.into_iter().collect(),
+    };
+    let destinations = ports.into_iter().map(destination).collect();
+    let way_out = WayOut { certificate: certificate.to_owned(), destinations, environment };
+    match serde_json::to_vec(&way_out) {
+        Ok(json) => {
+            let mut response = Response::new(whole(json));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
 }
 
 /// Reads a statement and hands on its attempts. It does not wait until they are recorded: the agent serves its user
 /// meanwhile.
-pub async fn take<B>(body: B, record: impl FnOnce(u32)) -> Response<Full<Bytes>>
+pub async fn take<B>(body: B, record: impl FnOnce(u32)) -> Response<Body>
 where
-    B: Body<Data = Bytes>,
+    B: hyper::body::Body<Data = Bytes>,
     B::Error: fmt::Display + Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let Ok(body) = timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await else {

@@ -10,16 +10,19 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     process::Command,
+    task::JoinHandle,
     time::Instant,
 };
 use tower_test::mock;
 
 use super::*;
 use crate::{
+    authority::Pair,
     sources::MAX_CONNECTIONS,
-    testing::{Shared, observed},
+    testing::{Shared, observed, policies, upstream},
 };
 
+mod passing;
 mod statement;
 
 const KNOWN: &str = "127.0.0.1";
@@ -28,10 +31,12 @@ const UNKNOWN: &str = "127.0.0.2";
 struct Gateway {
     address: SocketAddr,
     index: watch::Sender<Sessions>,
+    judge: watch::Sender<Policies>,
     proxy: Proxy,
     log: Shared,
     /// The Workspace's status as the API server has it.
     status: Arc<std::sync::Mutex<Value>>,
+    api_server: JoinHandle<()>,
 }
 
 /// A gateway that knows the workspace at [`KNOWN`].
@@ -41,23 +46,34 @@ async fn gateway() -> Gateway {
     let mut known = Sessions::default();
     known.insert(observed(KNOWN));
     let (index, sessions) = watch::channel(known);
-    let (client, status) = api_server();
+    let (client, status, api_server) = api_server();
     let (metrics, log) = (Metrics::default(), Shared::default());
-    let reports = Reports::new(client, sessions.clone(), metrics.clone());
+    let reports = Reports::new(client.clone(), sessions.clone(), metrics.clone());
     let audit = Audit::start(log.clone(), metrics.clone()).unwrap();
-    let proxy = Proxy { sessions, reports, audit, metrics };
+    let (judge, policies) = watch::channel(policies());
+    let proxy = Proxy {
+        sessions,
+        policies,
+        upstream: upstream(),
+        credentials: Credentials::new(client, "ws-system"),
+        authority: Arc::new(Authority::open(Pair::generate().unwrap()).unwrap()),
+        room: Room::of(BODIES),
+        reports,
+        audit,
+        metrics,
+    };
     tokio::spawn(proxy.clone().serve(listener, CancellationToken::new()));
-    Gateway { address, index, proxy, log, status }
+    Gateway { address, index, judge, proxy, log, status, api_server }
 }
 
 /// An API server with one Workspace, whose status is whatever was applied last.
-fn api_server() -> (Client, Arc<std::sync::Mutex<Value>>) {
+fn api_server() -> (Client, Arc<std::sync::Mutex<Value>>, JoinHandle<()>) {
     use http_body_util::BodyExt as _;
 
     let (service, mut handle) = mock::pair::<HttpRequest<KubeBody>, HttpResponse<KubeBody>>();
     let status = Arc::new(std::sync::Mutex::new(json!({})));
     let stored = status.clone();
-    tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         while let Some((request, answer)) = handle.next_request().await {
             if request.method() == "PATCH" {
                 let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -71,7 +87,7 @@ fn api_server() -> (Client, Arc<std::sync::Mutex<Value>>) {
             answer.send_response(HttpResponse::new(serde_json::to_vec(&workspace).unwrap().into()));
         }
     });
-    (Client::new(service, "default"), status)
+    (Client::new(service, "default"), status, server)
 }
 
 impl Gateway {
@@ -88,6 +104,10 @@ impl Gateway {
         (String::from_utf8(printed).unwrap(), curl.status.code().unwrap())
     }
 
+    fn lose_the_api_server(&mut self) {
+        self.api_server.abort();
+    }
+
     /// Sends bytes and returns all that comes back until the gateway closes.
     async fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -97,6 +117,9 @@ impl Gateway {
 
     /// Ends the records, so that all are to be seen.
     async fn settle(&self) {
+        while self.proxy.metrics.connections.get() > 0 {
+            tokio::task::yield_now().await;
+        }
         self.proxy.reports.close(Duration::from_secs(5)).await;
         self.proxy.audit.close().await;
     }
@@ -120,7 +143,7 @@ fn status_line(answer: &str) -> &str {
     answer.lines().next().unwrap_or_default()
 }
 
-const DENIED: &str = "ws: telemetry.example denied: no egress rule of class \"default\" allows it\n";
+const DENIED: &str = "ws: telemetry.example denied: no egress rule of class \"default\" names it\n";
 
 #[tokio::test]
 async fn curl_shows_why_it_was_refused() {

@@ -5,10 +5,13 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
-use ws_api::workspace::{DeniedHost, EgressStatus, Timings, Workspace, WorkspaceStatus, condition};
+use ws_api::workspace::{
+    DeniedHost, EgressStatus, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
+};
+use ws_policy::{decide::Purse, host::MAX_NAME};
 
 use super::pace::Pace;
-use crate::{request::MAX_NAME, sessions::Identity};
+use crate::sessions::Identity;
 
 /// Hosts in [`EgressStatus::last_denied`].
 const MAX_HOSTS: usize = 16;
@@ -67,6 +70,18 @@ impl Account {
             let host = host.chars().take(MAX_NAME).collect();
             add_host(&mut egress.last_denied, DeniedHost { host, count: 1, at: seconds(now) });
         }
+    }
+
+    /// Counts what was allowed.
+    pub fn allow(&mut self, rule: &str, sent_bytes: u64) {
+        let egress = &mut self.pending.egress;
+        let sent_bytes = signed(sent_bytes);
+        egress.allowed = egress.allowed.saturating_add(1);
+        egress.uploaded_bytes = egress.uploaded_bytes.saturating_add(sent_bytes);
+        add_rule(
+            &mut egress.rules,
+            RuleEgress { name: rule.to_owned(), allowed: 1, sent_bytes, reserved_bytes: 0 },
+        );
     }
 
     /// Takes the agent's statement, once; whether it is the first.
@@ -130,6 +145,33 @@ impl Owned {
         self
     }
 
+    /// Bytes that were set aside so far.
+    pub fn reserved(&self, purse: &Purse) -> u64 {
+        let Some(egress) = &self.egress else { return 0 };
+        let reserved = match purse {
+            Purse::Class => egress.reserved_bytes,
+            Purse::Rule(name) => {
+                egress.rules.iter().find(|rule| rule.name == *name).map_or(0, |rule| rule.reserved_bytes)
+            }
+        };
+        u64::try_from(reserved).unwrap_or_default()
+    }
+
+    /// These fields with more bytes set aside.
+    pub fn with_reserved(mut self, purse: &Purse, bytes: u64) -> Self {
+        let (egress, reserved_bytes) = (self.egress.get_or_insert_default(), signed(bytes));
+        match purse {
+            Purse::Class => egress.reserved_bytes = egress.reserved_bytes.saturating_add(reserved_bytes),
+            Purse::Rule(name) => {
+                add_rule(
+                    &mut egress.rules,
+                    RuleEgress { name: name.clone(), reserved_bytes, ..RuleEgress::default() },
+                );
+            }
+        }
+        self
+    }
+
     /// The body of a server-side apply to the status of exactly that version of exactly that Workspace.
     pub fn to_apply(&self, identity: &Identity, resource_version: &str) -> Value {
         let status = WorkspaceStatus {
@@ -173,9 +215,29 @@ fn add(total: &mut EgressStatus, more: EgressStatus) {
     total.allowed = total.allowed.saturating_add(more.allowed);
     total.denied = total.denied.saturating_add(more.denied);
     total.uploaded_bytes = total.uploaded_bytes.saturating_add(more.uploaded_bytes);
+    total.reserved_bytes = total.reserved_bytes.saturating_add(more.reserved_bytes);
+    for rule in more.rules {
+        add_rule(&mut total.rules, rule);
+    }
     for host in more.last_denied.into_iter().rev() {
         add_host(&mut total.last_denied, host);
     }
+}
+
+/// Keeps each rule once. They are few: a class has at most 64, and what one was called is forgotten with the workspace.
+fn add_rule(rules: &mut Vec<RuleEgress>, more: RuleEgress) {
+    match rules.iter_mut().find(|rule| rule.name == more.name) {
+        Some(rule) => {
+            rule.allowed = rule.allowed.saturating_add(more.allowed);
+            rule.sent_bytes = rule.sent_bytes.saturating_add(more.sent_bytes);
+            rule.reserved_bytes = rule.reserved_bytes.saturating_add(more.reserved_bytes);
+        }
+        None => rules.push(more),
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Keeps the latest first and each host once.

@@ -90,8 +90,11 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
 }
 
 fn rule(written: &EgressRule) -> Result<Rule, String> {
-    let preset =
-        written.preset.as_ref().and_then(|name| Some((name.clone(), Preset::named(name)?.ok()?.version)));
+    let preset = written.preset.as_ref().and_then(|name| Some((name, Preset::named(name)?.ok()?)));
+    // Without a credential to put in, a placeholder would only hide that there is none.
+    let environment = preset.as_ref().filter(|_| written.credential.is_some());
+    let environment = environment.map(|(_, preset)| preset.environment.clone()).unwrap_or_default();
+    let preset = preset.map(|(name, preset)| (name.clone(), preset.version));
     let full = expand(written)?;
     let (hosts, scheme, ports) = destinations(&full)?;
     let access = match (&full.passthrough, &full.allow) {
@@ -125,6 +128,7 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
         is_service,
         access,
         credential,
+        environment,
         upload,
         request,
     })

@@ -254,15 +254,16 @@ fn a_body_decides_where_a_rule_looks_into_it() {
 #[test]
 fn only_what_may_be_uninspected_is_tunnelled() {
     let tunnel = |host: &str, port| decide_tunnel(&policy(None), &Host::parse(host).unwrap(), port);
-    assert!(matches!(tunnel("docs.example.com", 443), Ok(Tunnel::Inspected)));
+    for (host, port) in [("docs.example.com", 443), ("old.example.com", 80), ("ollama.models.svc", 11434)] {
+        assert!(matches!(tunnel(host, port), Ok(Tunnel::Inspected)), "{host}:{port}");
+    }
     assert!(
         matches!(tunnel("vpn.example.com", 443), Ok(Tunnel::Uninspected(allowed)) if allowed.rule().unwrap().name == "vpn")
     );
     for (host, port) in [
         ("vpn.example.com", 80),
         ("docs.example.com", 22),
-        ("old.example.com", 80),
-        ("ollama.models.svc", 11434),
+        ("old.example.com", 443),
         ("evil.example.com", 443),
         ("127.0.0.1", 443),
         ("localhost", 443),

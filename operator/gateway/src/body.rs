@@ -1,0 +1,219 @@
+//! Bodies on their way through the gateway. They stream: nothing is kept that has not to be looked into.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+
+mod room;
+mod scrub;
+
+pub use room::Room;
+pub use scrub::{Search, Spellings};
+
+use crate::refusal::Reason;
+
+/// A body of whatever kind.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the other side broke off")]
+    Broken(#[from] hyper::Error),
+    #[error("more bytes than a rule allows")]
+    TooLong,
+    #[error("more bytes than are left of a budget")]
+    OverBudget,
+    #[error("the policy does not allow it any more")]
+    Revoked,
+    #[error("it holds a credential")]
+    Credential,
+}
+
+/// Bytes that have passed. Clones count the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+/// Why a body ended before its end. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Failure(Arc<OnceLock<Reason>>);
+
+/// What passed of one exchange. Clones count the same.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub sent: Counter,
+    pub received: Counter,
+    pub failure: Failure,
+}
+
+/// A body on its way out: no longer than a rule allows, and without trailers, which no rule knows.
+#[derive(Debug)]
+pub struct Outward {
+    pub inner: Incoming,
+    /// Bytes that may still come.
+    pub left: u64,
+    /// What it is if more come.
+    pub beyond: Option<BodyError>,
+    pub tally: Tally,
+}
+
+/// A body on its way back, as long as it is allowed.
+pub struct Inward<R> {
+    pub inner: Incoming,
+    /// What must not be in it.
+    pub search: Option<Search>,
+    /// Resolves when it is allowed no longer.
+    pub lost: BoxFuture<'static, ()>,
+    pub tally: Tally,
+    /// Dropped when the body is at its end, or nobody wants more of it.
+    pub record: R,
+}
+
+impl Counter {
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Failure {
+    pub fn get(&self) -> Option<Reason> {
+        self.0.get().copied()
+    }
+
+    pub fn set(&self, reason: Reason) {
+        // The first is what happened; what follows follows from it.
+        self.0.get_or_init(|| reason);
+    }
+
+    fn note(&self, error: BodyError) -> BodyError {
+        self.set(error.reason());
+        error
+    }
+}
+
+impl BodyError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Broken(_) => Reason::Unreachable,
+            Self::TooLong => Reason::BodyTooLong,
+            Self::OverBudget => Reason::OverBudget,
+            Self::Revoked => Reason::Revoked,
+            Self::Credential => Reason::CredentialReflected,
+        }
+    }
+}
+
+/// A body that is there already.
+pub fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+impl hyper::body::Body for Outward {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
+                return Poll::Ready(None);
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                let beyond = self.beyond.take().unwrap_or(BodyError::TooLong);
+                return Poll::Ready(Some(Err(self.tally.failure.note(beyond))));
+            };
+            self.left = left;
+            self.tally.sent.add(data.len() as u64);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<R: Unpin> hyper::body::Body for Inward<R> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.lost.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.tally.failure.note(BodyError::Revoked))));
+        }
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
+                let rest = self.search.as_mut().map(Search::finish).filter(|rest| !rest.is_empty());
+                return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.tally.received.add(data.len() as u64);
+                    let data = match &mut self.search {
+                        Some(search) => match search.push(&data) {
+                            Ok(data) => data,
+                            Err(_) => {
+                                return Poll::Ready(Some(Err(self
+                                    .tally
+                                    .failure
+                                    .note(BodyError::Credential))));
+                            }
+                        },
+                        None => data,
+                    };
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(frame) => {
+                    return Poll::Ready(frame.into_trailers().ok().map(|trailers| self.last(trailers)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.search.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<R> Inward<R> {
+    /// Trailers (RFC 9110 §6.5), which say how a call of gRPC ended.
+    fn last(&mut self, mut trailers: HeaderMap) -> Result<Frame<Bytes>, BodyError> {
+        crate::headers::inward(&mut trailers);
+        let shows = |search: &Search| trailers.values().any(|value| search.is_in(value.as_bytes()));
+        if self.search.as_ref().is_some_and(shows) {
+            return Err(self.tally.failure.note(BodyError::Credential));
+        }
+        Ok(Frame::trailers(trailers))
+    }
+}

@@ -1,0 +1,91 @@
+//! Budgets: how many bytes a workspace may send, in one request and in its life.
+//!
+//! The bytes of a life are one number for all replicas of the gateway, in the Workspace's status. A replica sets some of them aside
+//! there before it sends them, in shares, so that not each request waits for the API server. What it had set aside and not sent
+//! when it ends is lost: less is sent than allowed, never more.
+
+use std::sync::Arc;
+
+use ws_policy::decide::{Allowed, Budget, Purse};
+
+use crate::{
+    body::Counter,
+    refusal::Refusal,
+    report::{Reports, Unreserved},
+    session::Session,
+};
+
+/// A share is this part of a budget, at most [`MAX_SHARE`].
+const SHARES: u64 = 16;
+const MAX_SHARE: u64 = 4 << 20;
+/// How often others may be faster with what was set aside for this one.
+const ATTEMPTS: usize = 4;
+
+/// Bytes that may be sent. Those that were not are given back to the session when this is dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    session: Arc<Session>,
+    purse: Option<Purse>,
+    /// How many; none: any number.
+    bytes: Option<u64>,
+    /// How many were sent.
+    sent: Counter,
+}
+
+/// Sets aside what a request may send: at least `least` bytes, at most `most`. Counts what is `sent`.
+pub async fn reserve(
+    reports: &Reports,
+    session: &Arc<Session>,
+    allowed: &Allowed,
+    (least, most): (u64, u64),
+    sent: Counter,
+) -> Result<Reserved, Refusal> {
+    let rule = || allowed.rule().map(|rule| rule.name.clone()).unwrap_or_default();
+    let Budget { life, request } = allowed.budget();
+    if let Some(max) = request.filter(|max| least > *max) {
+        return Err(Refusal::RequestTooLong { rule: rule(), max });
+    }
+    let most = request.map_or(most, |max| most.min(max));
+    let reserved = |purse, bytes| Reserved { session: session.clone(), purse, bytes, sent };
+    let Some(life) = life else {
+        return Ok(reserved(None, request));
+    };
+    let (purse, limit) = &life;
+    for _ in 0..ATTEMPTS {
+        if let Some(bytes) = take(session, purse, least, most) {
+            return Ok(reserved(Some(purse.clone()), Some(bytes)));
+        }
+        let share = (limit / SHARES).clamp(1, MAX_SHARE).max(most);
+        match reports.reserve(session, &life, least, share).await {
+            Ok(bytes) => *session.purses().entry(purse.clone()).or_default() += bytes,
+            Err(Unreserved::Spent) => return Err(Refusal::Spent { rule: rule(), max: *limit }),
+            Err(Unreserved::Unknown) => return Err(Refusal::BudgetUnknown(rule())),
+        }
+    }
+    Err(Refusal::BudgetUnknown(rule()))
+}
+
+/// Takes bytes that are set aside already.
+fn take(session: &Session, purse: &Purse, least: u64, most: u64) -> Option<u64> {
+    let mut purses = session.purses();
+    let left = purses.get_mut(purse).filter(|left| **left >= least)?;
+    let bytes = most.min(*left);
+    *left -= bytes;
+    Some(bytes)
+}
+
+impl Reserved {
+    /// How many bytes may be sent; none: any number.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let (Some(purse), Some(bytes)) = (self.purse.take(), self.bytes) {
+            let unsent = bytes.saturating_sub(self.sent.get());
+            *self.session.purses().entry(purse).or_default() += unsent;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The credentials that rules name: Secrets in ws' own namespace, which nobody but the gateway reads.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http::HeaderValue;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
+use tracing::warn;
+use ws_policy::class::Credential;
+
+use crate::session::lock;
+
+/// How long a value is used before it is read again, so that one which was changed soon holds.
+const FRESH: Duration = Duration::from_secs(10);
+/// How long a value may be used that cannot be read again.
+const USABLE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads credentials. Clones share what was read.
+#[derive(Clone)]
+pub struct Credentials {
+    secrets: Api<Secret>,
+    read: Arc<Mutex<HashMap<Place, Read>>>,
+}
+
+/// Name of a Secret, and a key in it.
+type Place = (String, String);
+
+#[derive(Clone)]
+struct Read {
+    value: Arc<SecretString>,
+    at: Instant,
+}
+
+/// There is no such credential, or it is no text that a header can carry.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the credential cannot be read")]
+pub struct Unreadable;
+
+impl Credentials {
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { secrets: Api::namespaced(client, namespace), read: Arc::default() }
+    }
+
+    /// The value of a credential.
+    pub async fn get(&self, credential: &Credential) -> Result<Arc<SecretString>, Unreadable> {
+        let place = (credential.secret_name.clone(), credential.key.clone());
+        let known = lock(&self.read).get(&place).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < FRESH) {
+            return Ok(known.value.clone());
+        }
+        match self.fetch(&place).await {
+            Ok(value) => {
+                let value = Arc::new(value.ok_or(Unreadable)?);
+                lock(&self.read).insert(place, Read { value: value.clone(), at: Instant::now() });
+                Ok(value)
+            }
+            Err(error) => {
+                warn!(secret = place.0, error, "cannot read a credential");
+                let known = known.filter(|known| known.at.elapsed() < USABLE).ok_or(Unreadable)?;
+                Ok(known.value)
+            }
+        }
+    }
+
+    /// None if there is no such Secret or key. An error says nothing about the Secret.
+    async fn fetch(&self, (name, key): &Place) -> Result<Option<SecretString>, String> {
+        let secret =
+            timeout(PATIENCE, self.secrets.get_opt(name)).await.map_err(|_| "no answer".to_owned())?;
+        let secret = secret.map_err(|error| error.to_string())?;
+        let value =
+            secret.and_then(|secret| secret.data?.remove(key)).and_then(|ByteString(value)| text(value));
+        Ok(value)
+    }
+}
+
+/// A credential as it is put into a header.
+pub fn header(credential: &Credential, value: &SecretString) -> Result<HeaderValue, Unreadable> {
+    let mut header = HeaderValue::try_from(format!("{}{}", credential.prefix, value.expose_secret()))
+        .map_err(|_| Unreadable)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Without the line break that editors and `echo` put at the end.
+fn text(value: Vec<u8>) -> Option<SecretString> {
+    let text = String::from_utf8(value).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| SecretString::from(text))
+}

@@ -1,0 +1,367 @@
+//! One request that may be allowed, from its decision to the end of its answer.
+//!
+//! ```text
+//! head ─▶ decide ─▶ (body ─▶ decide) ─▶ Allowed ─▶ headers, credential ─▶ upstream ─▶ answer, searched ─▶ workspace
+//! ```
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    request::Parts,
+    response::Parts as ResponseParts,
+};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use secrecy::ExposeSecret as _;
+use tokio::time::{Instant, timeout};
+use ws_policy::{
+    class::Policy,
+    decide::{Allowed, Budget, Decision, Denied, Undecided, decide},
+    request::{Malformed, Request},
+};
+
+use crate::{
+    audit::{Passage, Subject},
+    body::{Body, BodyError, Inward, Outward, Search, Spellings, Tally, whole},
+    budget::{self, Reserved},
+    credentials,
+    headers::{inward, outward},
+    proxy::Proxy,
+    refusal::{Reason, Refusal},
+    session::Session,
+    standing::Standing,
+    upstream::Unanswered,
+};
+
+/// How long a body may take that has to be there before it is decided on.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a host may take to begin its answer. Models think for minutes.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
+/// What a request has beside its URL and its headers: method, version, line ends.
+const REQUEST_LINE: usize = 16;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    pub session: Arc<Session>,
+    pub source: IpAddr,
+}
+
+/// The body of a request that is allowed.
+enum Coming {
+    /// It had to be looked into.
+    Whole(Bytes),
+    Stream(Incoming),
+}
+
+/// A request that is allowed, ready to be sent.
+struct Admitted {
+    allowed: Allowed,
+    outgoing: HttpRequest<Body>,
+    search: Option<Search>,
+    lost: BoxFuture<'static, ()>,
+    record: Record,
+}
+
+/// A credential as it goes out, and what must not come back.
+struct Injected {
+    header: (HeaderName, HeaderValue),
+    spellings: Arc<Spellings>,
+}
+
+/// Writes down what an exchange was when it is over, however it ends.
+struct Record {
+    proxy: Arc<Proxy>,
+    session: Arc<Session>,
+    subject: Subject,
+    passage: Passage,
+    tally: Tally,
+    began: Instant,
+    is_denied: bool,
+    /// What was not sent of it is given back.
+    _reserved: Reserved,
+}
+
+impl Proxy {
+    /// Decides on a request, sends it if it is allowed, and answers with what comes back.
+    pub(crate) async fn exchange(
+        self: &Arc<Self>,
+        asker: &Asker,
+        request: Request,
+        head: &Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        match self.admit(asker, &request, head, body).await {
+            Ok(admitted) => self.carry(admitted, &request).await,
+            Err(refusal) => self.refuse(Some(&asker.session), &asker.subject(&request), &refusal),
+        }
+    }
+
+    async fn admit(
+        self: &Arc<Self>,
+        asker: &Asker,
+        request: &Request,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Admitted, Refusal> {
+        let mut standing = Standing::new(self.policies.clone(), &asker.session.identity().workspace_uid);
+        let policy = self.policy(&mut standing).await?;
+        let (allowed, coming) = self.judge(&policy, request, &head.headers, body).await?;
+        let injected = self.inject(&allowed).await?;
+        let outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
+        let (tally, head, max) =
+            (Tally::default(), size(&outgoing), allowed.body().map_or(0, |body| body.max));
+        let (least, most) = coming.length().map_or((0, max), |length| (length, length));
+        let bounds = (head + least, head + most);
+        let reserved =
+            budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
+        tally.sent.add(head);
+        let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
+        let outgoing = outgoing.map(|()| coming.sent(left, left < max, &tally));
+        let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, reserved);
+        let lost = Box::pin(standing.lost(still_allows(request, &allowed)));
+        let search = injected.map(|injected| Search::new(injected.spellings));
+        Ok(Admitted { allowed, outgoing, search, lost, record })
+    }
+
+    async fn carry(&self, admitted: Admitted, request: &Request) -> Response<Body> {
+        let Admitted { allowed, outgoing, search, mut lost, mut record } = admitted;
+        let answer = tokio::select! {
+            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&allowed, outgoing)) => answer,
+            () = &mut lost => return record.fail(&Refusal::Revoked(request.host.clone())),
+        };
+        let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
+        {
+            Ok(answer) => answer,
+            Err(Unanswered::SpecialAddress) => {
+                return record.deny(&Refusal::SpecialAddress(request.host.clone()));
+            }
+            // It was this side that broke it off.
+            Err(Unanswered::Failed(_)) if let Some(refusal) = cut(&record, &allowed, request) => {
+                return record.fail(&refusal);
+            }
+            Err(Unanswered::Failed(problem)) => {
+                let host = request.host.clone();
+                return record.fail(&Refusal::Unreachable { host, problem });
+            }
+        };
+        record.passage.status = Some(answer.status());
+        let (mut parts, body) = answer.into_parts();
+        if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.passage.rule) {
+            return record.fail(&refusal);
+        }
+        let tally = record.tally.clone();
+        let body = Inward { inner: body, search, lost, tally, record };
+        Response::from_parts(parts, body.boxed_unsync())
+    }
+
+    /// Decides by the head, and by the body if a rule looks into it.
+    async fn judge(
+        &self,
+        policy: &Policy,
+        request: &Request,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<(Allowed, Coming), Refusal> {
+        match decide(policy, request)? {
+            Decision::Allowed(allowed) => Ok((allowed, Coming::Stream(body))),
+            Decision::NeedsBody(undecided) => {
+                if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+                    return Err(Refusal::Encoded);
+                }
+                let bytes = self.whole_body(&undecided, request, body).await?;
+                Ok((undecided.decide(&request.host, &bytes)?, Coming::Whole(bytes)))
+            }
+        }
+    }
+
+    async fn whole_body(
+        &self,
+        undecided: &Undecided,
+        request: &Request,
+        body: Incoming,
+    ) -> Result<Bytes, Refusal> {
+        let max = undecided.max_body();
+        let expected = hyper::body::Body::size_hint(&body).exact().unwrap_or(max).min(max);
+        let place = self.room.take(expected).await.ok_or(Refusal::Full)?;
+        let limit = usize::try_from(max).unwrap_or(usize::MAX);
+        let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
+        match collected.map_err(|_| Refusal::Slow)? {
+            Ok(collected) => Ok(place.hold(collected.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(undecided.too_long(&request.host).into()),
+            Err(_) => Err(Refusal::Slow),
+        }
+    }
+
+    async fn inject(&self, allowed: &Allowed) -> Result<Option<Injected>, Refusal> {
+        let Some((rule, credential)) =
+            allowed.rule().and_then(|rule| Some((rule, rule.credential.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let unreadable =
+            |_| Refusal::NoCredential { rule: rule.name.clone(), secret: credential.secret_name.clone() };
+        let value = self.credentials.get(credential).await.map_err(unreadable)?;
+        let header = credentials::header(credential, &value).map_err(unreadable)?;
+        let spellings = Arc::new(Spellings::of(value.expose_secret()));
+        Ok(Some(Injected { header: (credential.header.clone(), header), spellings }))
+    }
+}
+
+/// Whether a policy still has the rule that a request was allowed by. Its body is not judged again: it is on its way.
+fn still_allows(request: &Request, allowed: &Allowed) -> impl Fn(&Policy) -> bool + Send + Sync + 'static {
+    let (request, rule) = (request.clone(), allowed.rule().map(|rule| rule.name.clone()));
+    move |policy| match decide(policy, &request) {
+        Ok(Decision::Allowed(now)) => now.rule().map(|rule| &rule.name) == rule.as_ref(),
+        Ok(Decision::NeedsBody(undecided)) => undecided.may_be_by(rule.as_deref().unwrap_or_default()),
+        Err(_) => false,
+    }
+}
+
+/// The request as it is sent: nothing in it is the client's bytes but the body.
+fn outgoing(
+    request: &Request,
+    allowed: &Allowed,
+    body: &Coming,
+    injected: Option<&Injected>,
+    written: &HeaderMap,
+) -> Result<HttpRequest<()>, Refusal> {
+    // What has no allowance is a connection and no request.
+    let allowance = allowed.allowance().ok_or(Malformed::Form)?;
+    let mut headers = outward(allowance, injected.map(|injected| injected.header.clone()), written);
+    if let Some(length) = body.length().filter(|length| *length > 0 || allowance.body.is_some()) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let mut outgoing = HttpRequest::new(());
+    *outgoing.method_mut() = request.method.clone();
+    *outgoing.uri_mut() = request.url().parse().map_err(|_| Malformed::Form)?;
+    *outgoing.headers_mut() = headers;
+    Ok(outgoing)
+}
+
+/// Why this side ended a body before its end.
+fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal> {
+    let rule = record.passage.rule.clone();
+    match record.tally.failure.get()? {
+        Reason::BodyTooLong => {
+            let (host, max) = (request.host.clone(), allowed.body().map_or(0, |body| body.max));
+            Some(Denied::BodyTooLong { host, rule, max }.into())
+        }
+        Reason::OverBudget => {
+            let Budget { life, request } = allowed.budget();
+            let max = request.or(life.map(|(_, bytes)| bytes)).unwrap_or_default();
+            Some(Refusal::Spent { rule, max })
+        }
+        _ => None,
+    }
+}
+
+/// Makes the head of an answer one for the workspace.
+fn come_back(parts: &mut ResponseParts, search: Option<&Search>, rule: &str) -> Result<(), Refusal> {
+    inward(&mut parts.headers);
+    parts.extensions.clear();
+    let Some(search) = search else { return Ok(()) };
+    let shows = parts.headers.iter().any(|(_, value)| search.is_in(value.as_bytes()));
+    // It was not asked for an encoding; what is in one cannot be searched.
+    let is_encoded = parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if shows || is_encoded {
+        return Err(Refusal::Reflected(rule.to_owned()));
+    }
+    Ok(())
+}
+
+fn size(request: &HttpRequest<()>) -> u64 {
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (REQUEST_LINE + request.uri().path().len() + request.uri().query().map_or(0, str::len) + headers) as u64
+}
+
+impl Coming {
+    /// Bytes; none: nobody knows.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Stream(body) => hyper::body::Body::size_hint(body).exact(),
+        }
+    }
+
+    /// The body as it is sent: at most `left` bytes.
+    fn sent(self, left: u64, is_budget: bool, tally: &Tally) -> Body {
+        match self {
+            Self::Whole(bytes) => {
+                tally.sent.add(bytes.len() as u64);
+                whole(bytes)
+            }
+            Self::Stream(inner) => {
+                let beyond = if is_budget { BodyError::OverBudget } else { BodyError::TooLong };
+                Outward { inner, left, beyond: Some(beyond), tally: tally.clone() }.boxed_unsync()
+            }
+        }
+    }
+}
+
+impl Asker {
+    /// What a request is called in the records.
+    pub fn subject(&self, request: &Request) -> Subject {
+        Subject {
+            method: request.method.to_string(),
+            host: request.host.to_string(),
+            port: Some(request.port),
+            source: self.source,
+        }
+    }
+}
+
+impl Record {
+    fn new(
+        proxy: &Arc<Proxy>,
+        asker: &Asker,
+        request: &Request,
+        allowed: &Allowed,
+        has_credential: bool,
+        tally: Tally,
+        reserved: Reserved,
+    ) -> Self {
+        Self {
+            proxy: proxy.clone(),
+            session: asker.session.clone(),
+            subject: asker.subject(request),
+            passage: Passage::of(allowed, has_credential),
+            tally,
+            began: Instant::now(),
+            is_denied: false,
+            _reserved: reserved,
+        }
+    }
+
+    /// It was allowed and did not come to its end.
+    fn fail(mut self, refusal: &Refusal) -> Response<Body> {
+        self.passage.failure = Some(refusal.reason());
+        refusal.response()
+    }
+
+    /// It was not to be allowed after all.
+    fn deny(mut self, refusal: &Refusal) -> Response<Body> {
+        self.is_denied = true;
+        self.proxy.refuse(Some(&self.session), &self.subject, refusal)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.is_denied {
+            let passage = Passage {
+                failure: self.passage.failure.or(self.tally.failure.get()),
+                sent_bytes: self.tally.sent.get(),
+                received_bytes: self.tally.received.get(),
+                took: self.began.elapsed(),
+                ..self.passage.clone()
+            };
+            self.proxy.passed(&self.session, &self.subject, passage);
+        }
+    }
+}

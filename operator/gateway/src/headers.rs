@@ -1,0 +1,91 @@
+//! Which headers pass. Outwards only those that a rule names, so that a workspace's own credentials, cookies and whatever a
+//! client knows stay behind; inwards all but those of the connection itself. Pure.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, PROXY_AUTHENTICATE, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    },
+};
+use ws_policy::class::{Allowance, HeaderRule};
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("ws-gateway/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ENCODINGS: &[&str] = &["br", "deflate", "gzip", "identity", "zstd"];
+/// Of the connection to the host (RFC 9110 §7.6.1), or of another way to it than through the gateway.
+static OF_THE_CONNECTION: [HeaderName; 9] = [
+    ALT_SVC,
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// What goes out with a request.
+///
+/// With a credential, the answer is asked for without an encoding, so that the credential is seen if it comes back.
+pub fn outward(
+    allowance: &Allowance,
+    credential: Option<(HeaderName, HeaderValue)>,
+    written: &HeaderMap,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for rule in &allowance.headers {
+        if let Some(value) = passed(rule, written) {
+            headers.insert(rule.name.clone(), value);
+        }
+    }
+    headers.insert(USER_AGENT, AGENT);
+    if let Some(body) = &allowance.body {
+        if body.is_json() {
+            headers.insert(CONTENT_TYPE, JSON);
+        } else {
+            for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+                headers.extend(written.get(&name).map(|value| (name, value.clone())));
+            }
+        }
+    }
+    match credential {
+        Some((name, value)) => drop(headers.insert(name, value)),
+        None => headers.extend(encodings(written).map(|value| (ACCEPT_ENCODING, value))),
+    }
+    headers
+}
+
+/// What comes back with an answer.
+pub fn inward(headers: &mut HeaderMap) {
+    for name in &OF_THE_CONNECTION {
+        headers.remove(name);
+    }
+}
+
+/// The values of a header that a rule lets pass, as one.
+fn passed(rule: &HeaderRule, written: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = written.get_all(&rule.name).iter();
+    if rule.values.is_empty() {
+        let first = values.next()?.clone();
+        // What is there twice means one thing to one server and another to the next.
+        return values.next().is_none().then_some(first);
+    }
+    let elements = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let allowed: Vec<&str> =
+        elements.map(str::trim).filter(|element| rule.values.iter().any(|value| value == element)).collect();
+    if allowed.is_empty() { None } else { HeaderValue::from_str(&allowed.join(", ")).ok() }
+}
+
+/// The encodings that a client takes, of those that everybody knows and without their weights.
+fn encodings(written: &HeaderMap) -> Option<HeaderValue> {
+    let elements = written.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let elements = elements.flat_map(|value| value.split(',')).map(str::trim);
+    let known: Vec<&str> =
+        elements.filter_map(|element| ENCODINGS.iter().find(|known| **known == element).copied()).collect();
+    if known.is_empty() { None } else { HeaderValue::from_str(&known.join(", ")).ok() }
+}
+
+#[cfg(test)]
+mod tests;

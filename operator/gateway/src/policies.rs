@@ -1,0 +1,152 @@
+//! What each workspace may reach, as the classes and workspaces of the cluster say it. Pure: the watches feed it.
+//!
+//! A class that cannot be used denies everything: there is no falling back to what it said before.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kube::{ResourceExt as _, api::DynamicObject};
+use ws_api::{class::WorkspaceClass, workspace::Workspace};
+use ws_policy::class::{ClassPolicy, Policy};
+
+/// The policies of all workspaces.
+#[derive(Debug, Default)]
+pub struct Policies {
+    classes: HashMap<String, Compiled>,
+    /// By UID.
+    workspaces: HashMap<String, Member>,
+}
+
+/// A class's policy, or what is wrong with it.
+type Compiled = Result<Arc<ClassPolicy>, Arc<str>>;
+
+#[derive(Debug)]
+struct Member {
+    choice: Choice,
+    policy: Result<Policy, Unjudged>,
+}
+
+/// What a workspace says of its policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Choice {
+    class: String,
+    /// Names of rules; none: all.
+    rules: Option<Vec<String>>,
+}
+
+/// Why nothing is known by which a workspace's requests could be judged. They are denied.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unjudged {
+    #[error("this workspace is not known yet, or no longer")]
+    Unknown,
+    #[error("class \"{0}\" does not exist")]
+    NoClass(String),
+    #[error("class \"{class}\" is invalid, so nothing is allowed: {problem}")]
+    Invalid { class: String, problem: Arc<str> },
+}
+
+/// A class as it was watched.
+#[derive(Debug)]
+pub struct ObservedClass {
+    name: String,
+    policy: Compiled,
+}
+
+/// A workspace as it was watched.
+#[derive(Debug)]
+pub struct ObservedWorkspace {
+    uid: String,
+    choice: Choice,
+}
+
+impl ObservedClass {
+    pub fn of(object: &DynamicObject) -> Self {
+        Self { name: object.name_any(), policy: compiled(object).map(Arc::new).map_err(Into::into) }
+    }
+}
+
+impl ObservedWorkspace {
+    /// `None` for one that has no class yet, or that no version of ws wrote.
+    pub fn of(object: &DynamicObject) -> Option<Self> {
+        let workspace: Workspace = object.clone().try_parse().ok()?;
+        // The operator's word: the spec names none where the default class holds.
+        let class = workspace.status.as_ref()?.class_name.clone()?;
+        Some(Self { uid: workspace.uid()?, choice: Choice { class, rules: workspace.spec.egress } })
+    }
+}
+
+fn compiled(object: &DynamicObject) -> Result<ClassPolicy, String> {
+    let class: WorkspaceClass = object.clone().try_parse().map_err(|error| error.to_string())?;
+    let name = class.name_any().parse().map_err(|_| "its name is none of a class".to_owned())?;
+    ClassPolicy::compile(name, &class.spec.egress)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+impl Policies {
+    /// What the workspace with this UID may reach.
+    pub fn of(&self, workspace_uid: &str) -> Result<Policy, Unjudged> {
+        self.workspaces.get(workspace_uid).map_or(Err(Unjudged::Unknown), |member| member.policy.clone())
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub fn workspaces(&self) -> usize {
+        self.workspaces.len()
+    }
+
+    pub fn insert_class(&mut self, class: ObservedClass) {
+        self.classes.insert(class.name.clone(), class.policy);
+        self.judge_anew(&class.name);
+    }
+
+    pub fn remove_class(&mut self, name: &str) {
+        self.classes.remove(name);
+        self.judge_anew(name);
+    }
+
+    pub fn replace_classes(&mut self, all: Vec<ObservedClass>) {
+        self.classes = all.into_iter().map(|class| (class.name, class.policy)).collect();
+        for member in self.workspaces.values_mut() {
+            member.policy = judge(&self.classes, &member.choice);
+        }
+    }
+
+    pub fn insert_workspace(&mut self, workspace: ObservedWorkspace) {
+        let ObservedWorkspace { uid, choice } = workspace;
+        if self.workspaces.get(&uid).is_none_or(|known| known.choice != choice) {
+            let policy = judge(&self.classes, &choice);
+            self.workspaces.insert(uid, Member { choice, policy });
+        }
+    }
+
+    pub fn remove_workspace(&mut self, uid: &str) {
+        self.workspaces.remove(uid);
+    }
+
+    pub fn replace_workspaces(&mut self, all: Vec<ObservedWorkspace>) {
+        self.workspaces.clear();
+        for workspace in all {
+            self.insert_workspace(workspace);
+        }
+    }
+
+    fn judge_anew(&mut self, class: &str) {
+        for member in self.workspaces.values_mut().filter(|member| member.choice.class == class) {
+            member.policy = judge(&self.classes, &member.choice);
+        }
+    }
+}
+
+fn judge(classes: &HashMap<String, Compiled>, choice: &Choice) -> Result<Policy, Unjudged> {
+    match classes.get(&choice.class) {
+        Some(Ok(class)) => Ok(Policy::of(class.clone(), choice.rules.as_deref())),
+        Some(Err(problem)) => {
+            Err(Unjudged::Invalid { class: choice.class.clone(), problem: problem.clone() })
+        }
+        None => Err(Unjudged::NoClass(choice.class.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

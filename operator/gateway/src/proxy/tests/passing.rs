@@ -1,0 +1,261 @@
+//! What is allowed reaches a server on loopback, which is a service of the cluster here.
+
+use super::*;
+use crate::testing::{class, policies_with};
+
+/// A server that answers each request with `answer` and keeps what it got.
+struct Server {
+    port: u16,
+    got: Shared,
+}
+
+async fn server(answer: &'static str) -> Server {
+    use std::io::Write as _;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let got = Shared::default();
+    let mut sink = got.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut sink = sink.clone();
+            tokio::spawn(async move {
+                let mut bytes = [0; 4_096];
+                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                    sink.write_all(&bytes[..length]).unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+        sink.flush().unwrap();
+    });
+    Server { port, got }
+}
+
+fn rule(server: &Server, allow: &Value) -> Value {
+    json!({"name": "model", "service": {"namespace": "models", "name": "ollama", "port": server.port}, "allow": [allow]})
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\nalt-svc: h3\r\nx-answer: y\r\n\r\nhello";
+
+#[tokio::test]
+async fn what_is_allowed_arrives_made_anew_and_its_answer_comes_back() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["POST"], "paths": ["/api/**"], "query": ["v"], "headers": [{"name": "accept"}],
+        "body": {"max": "1Ki"}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let url = format!("http://ollama.models.svc:{}/%61pi/chat?v=1", server.port);
+    let sent =
+        ["-i", &url, "-d", "question", "-H", "Authorization: mine", "-H", "X-Canary: c", "-H", "Accept: */*"];
+    let (printed, code) = gateway.curl(&sent).await;
+    assert!(printed.starts_with("HTTP/1.1 200 OK\r\n") && printed.ends_with("\r\n\r\nhello"), "{printed}");
+    assert!(printed.contains("x-answer: y") && !printed.contains("alt-svc"), "{printed}");
+    assert_eq!(code, 0);
+    let got = server.got.text();
+    assert!(got.starts_with("POST /api/chat?v=1 HTTP/1.1\r\n") && got.ends_with("\r\n\r\nquestion"), "{got}");
+    let mut names: Vec<_> = got.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept", "content-length", "content-type", "host", "user-agent"], "{got}");
+    gateway.settle().await;
+    let line = gateway.log.lines().remove(0);
+    assert_eq!(
+        ["decision", "rule", "host", "method", "status", "reason", "receivedBytes"]
+            .map(|key| line[key].clone()),
+        [
+            "allowed".into(),
+            "model".into(),
+            "ollama.models.svc".into(),
+            "POST".into(),
+            json!(200),
+            Value::Null,
+            json!(5)
+        ]
+    );
+    let egress = gateway.status.lock().unwrap()["egress"].clone();
+    assert_eq!((&egress["denied"], &egress["allowed"]), (&json!(0), &json!(1)));
+    assert_eq!(egress["uploadedBytes"], line["sentBytes"]);
+}
+
+#[tokio::test]
+async fn each_request_of_a_connection_is_decided_on() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["GET"], "paths": ["/good"]});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let host = format!("ollama.models.svc:{}", server.port);
+    let request = |path| format!("GET http://{host}/{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let answer = gateway.send([request("good"), request("evil"), request("good")].concat().as_bytes()).await;
+    let statuses: Vec<_> = answer.lines().filter(|line| line.contains("HTTP/1.1 ")).collect();
+    assert_eq!(statuses.len(), 2, "after the denial, nothing is taken: {answer}");
+    assert!(answer.contains("rule \"model\" allows no request like GET /evil"), "{answer}");
+    assert!(!server.got.text().contains("evil"));
+}
+
+#[tokio::test]
+async fn in_a_tunnel_requests_are_decided_on_too() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["GET"], "paths": ["/good"]});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let url = |path| format!("http://ollama.models.svc:{}/{path}", server.port);
+    let (printed, _) = gateway.curl(&["--proxytunnel", &url("good")]).await;
+    assert!(printed.ends_with("hello"), "{printed}");
+    let (printed, _) = gateway.curl(&["--proxytunnel", &url("evil")]).await;
+    assert!(printed.contains("allows no request like GET /evil"), "{printed}");
+    let (printed, _) =
+        gateway.curl(&["--proxytunnel", "-i", "-H", "Host: other.example", &url("good")]).await;
+    assert!(printed.contains("HTTP/1.1 421 "), "{printed}");
+    let (printed, _) = gateway.curl(&["-k", &url("good").replace("http:", "https:")]).await;
+    assert!(printed.contains("is for plain http"), "TLS is ended: {printed}");
+    assert_eq!(server.got.text().matches("GET ").count(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_is_cut_when_the_policy_changes() {
+    const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+    let (gateway, server) = (gateway().await, server(ENDLESS).await);
+    let allow = json!({"methods": ["GET"], "paths": ["/"]});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let host = format!("ollama.models.svc:{}", server.port);
+    stream
+        .write_all(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"data: 1\n\n\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
+    }
+    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
+    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
+    let cut = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    assert!(cut.is_ok(), "it is cut");
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "and does not look whole");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_no_way_out() {
+    let gateway = gateway().await;
+    let rules = json!([{"name": "rebound", "hosts": ["rebound.example"], "scheme": "http",
+        "allow": [{"methods": ["GET"], "paths": ["/"]}]}]);
+    gateway.judge.send_replace(policies_with(&rules));
+    let (printed, _) = gateway.curl(&["http://rebound.example/"]).await;
+    assert!(printed.starts_with("ws: rebound.example denied: it has no address outside"), "{printed}");
+    gateway.settle().await;
+    let lines = gateway.log.lines();
+    assert_eq!((lines.len(), &lines[0]["reason"]), (1, &json!("special-address")));
+}
+
+#[tokio::test]
+async fn a_body_that_a_rule_looks_into_is_decided_on_whole() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["POST"], "paths": ["/"],
+        "body": {"max": "1Ki", "json": {"required": ["model"], "forbidden": ["mcp_servers"]}}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    let ask = async |more: &[&str], body: &str| {
+        gateway.curl(&[&["-i", &url, "--data-binary", body], more].concat()).await.0
+    };
+    assert!(ask(&[], "{\"model\": \"m\"}").await.ends_with("hello"));
+    for (more, body, status) in [
+        (&[][..], "{\"model\": \"m\", \"mcp_servers\": []}", "403"),
+        (&[], "{\"model\": \"m\", \"model\": 1}", "403"),
+        (&[], "no json", "403"),
+        (&["-H", "Content-Encoding: gzip"], "{\"model\": \"m\"}", "415"),
+        (&["-H", "Transfer-Encoding: chunked"], &"x".repeat(2_000), "413"),
+        (&[], &"x".repeat(2_000), "413"),
+    ] {
+        let printed = ask(more, body).await;
+        assert!(printed.starts_with(&format!("HTTP/1.1 {status} ")), "{more:?} {body:.40}: {printed}");
+    }
+    assert_eq!(server.got.text().matches("POST ").count(), 1);
+}
+
+#[tokio::test]
+async fn a_body_is_cut_before_it_is_longer_than_allowed() {
+    let (gateway, server) = (gateway().await, server("").await);
+    let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let host = format!("ollama.models.svc:{}", server.port);
+    let head = format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = format!("200\r\n{}\r\n", "x".repeat(512));
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(format!("{head}{}0\r\n\r\n", chunk.repeat(3)).as_bytes()).await.unwrap();
+    let answer = read(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let got = server.got.text();
+    assert!(got.matches('x').count() <= 1_024 + 8 && !got.contains("\r\n0\r\n"), "{got}");
+}
+
+#[tokio::test]
+async fn b20_many_requests_send_no_more_than_the_budget() {
+    const BUDGET: u64 = 2_000;
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let mut rule = rule(&server, &json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}}));
+    rule["budget"] = json!({"upload": BUDGET.to_string()});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    let body = "x".repeat(100);
+    let mut refused = 0;
+    for _ in 0..40 {
+        let (printed, _) = gateway.curl(&["-i", &url, "-d", &body]).await;
+        refused += usize::from(printed.starts_with("HTTP/1.1 413 "));
+        assert!(
+            printed.ends_with("hello") || printed.contains("may send by rule \"model\" are spent"),
+            "{printed}"
+        );
+    }
+    assert!((20..40).contains(&refused), "{refused} of 40");
+    gateway.settle().await;
+    let egress = gateway.status.lock().unwrap()["egress"].clone();
+    let rule = &egress["rules"][0];
+    assert!(rule["sentBytes"].as_u64().unwrap() <= BUDGET, "{egress}");
+    assert_eq!(
+        (&rule["name"], rule["reservedBytes"].as_u64().unwrap() <= BUDGET),
+        (&json!("model"), true),
+        "{egress}"
+    );
+    let arrived = server.got.text().matches('x').count();
+    assert!((700..2_000).contains(&arrived), "{arrived}");
+}
+
+#[tokio::test]
+async fn b20_a_body_without_a_length_is_cut_at_the_budget_before_its_end() {
+    let (gateway, server) = (gateway().await, server("").await);
+    let mut rule = rule(&server, &json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Mi"}}));
+    rule["budget"] = json!({"upload": "1000"});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let host = format!("ollama.models.svc:{}", server.port);
+    let head = format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = format!("64\r\n{}\r\n", "x".repeat(100));
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(format!("{head}{}0\r\n\r\n", chunk.repeat(20)).as_bytes()).await.unwrap();
+    let answer = read(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("over-budget"), "{answer}");
+    let got = server.got.text();
+    assert!(got.matches('x').count() <= 1_000 && !got.contains("\r\n0\r\n"), "{got}");
+}
+
+#[tokio::test]
+async fn what_one_request_may_send_is_bounded_too() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let mut rule = rule(&server, &json!({"methods": ["GET"], "paths": ["/**"]}));
+    rule["budget"] = json!({"request": "200"});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let url = |path: &str| format!("http://ollama.models.svc:{}/{path}", server.port);
+    let (printed, _) = gateway.curl(&[&url("short")]).await;
+    assert_eq!(printed, "hello");
+    let (printed, _) = gateway.curl(&[&url(&"long".repeat(50))]).await;
+    assert_eq!(printed, "ws: denied: rule \"model\" allows 200 bytes in a request\n");
+    assert!(!server.got.text().contains("longlong"));
+}
+
+#[tokio::test]
+async fn without_an_answer_about_the_budget_nothing_is_sent() {
+    let (mut gateway, server) = (gateway().await, server(HELLO).await);
+    let mut rule = rule(&server, &json!({"methods": ["GET"], "paths": ["/"]}));
+    rule["budget"] = json!({"upload": "1Mi"});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    gateway.lose_the_api_server();
+    let (printed, _) = gateway.curl(&["-i", &format!("http://ollama.models.svc:{}/", server.port)]).await;
+    assert!(printed.starts_with("HTTP/1.1 503 "), "{printed}");
+    assert_eq!(server.got.text(), "");
+}

@@ -1,0 +1,353 @@
+//! A connection that a workspace has to one host (RFC 9110 §9.3.6). TLS ends here: the gateway stands for the host, and decides on
+//! each request. Only what a rule passes through uninspected reaches the host as it is.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    server::conn::{http1, http2},
+    service::service_fn,
+    upgrade::Upgraded,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use ws_api::egress::Scheme;
+use ws_policy::{
+    class::Policy,
+    decide::{Allowed, Tunnel, decide_tunnel},
+    host::Host,
+};
+
+use super::{
+    Proxy,
+    connection::{HEADER_TIMEOUT, MAX_HEAD, close_after_refusal},
+};
+use crate::{
+    audit::{Passage, Subject},
+    body::{Body, Counter, Tally},
+    budget,
+    exchange::Asker,
+    refusal::{Reason, Refusal},
+    request::{Destination, length, within, written_host},
+    session::Session,
+    standing::Standing,
+    upstream::Unanswered,
+};
+
+/// How long a client may take to say what it speaks.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// First byte of a TLS record that holds a handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+/// Bytes of an uninspected connection that are carried at once, each way.
+const PIECE: usize = 16 << 10;
+/// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
+const WINDOWS: (u32, u32) = (1 << 20, 256 << 10);
+
+/// A tunnel that is allowed.
+pub struct Opened {
+    proxy: Arc<Proxy>,
+    asker: Asker,
+    destination: Destination,
+    way: Way,
+    standing: Standing,
+}
+
+enum Way {
+    Inspected,
+    Uninspected(Allowed, TcpStream),
+}
+
+/// Readies what a decision allows.
+pub async fn open(
+    proxy: &Arc<Proxy>,
+    asker: Asker,
+    destination: Destination,
+    tunnel: Tunnel,
+    standing: Standing,
+) -> Result<Opened, Refusal> {
+    let way = match tunnel {
+        Tunnel::Inspected => Way::Inspected,
+        Tunnel::Uninspected(allowed) => {
+            let host = destination.host.clone();
+            let stream = proxy.upstream.open(&allowed, &destination).await;
+            Way::Uninspected(
+                allowed,
+                stream.map_err(|unanswered| match unanswered {
+                    Unanswered::SpecialAddress => Refusal::SpecialAddress(host),
+                    Unanswered::Failed(problem) => Refusal::Unreachable { host, problem },
+                })?,
+            )
+        }
+    };
+    Ok(Opened { proxy: proxy.clone(), asker, destination, way, standing })
+}
+
+impl Opened {
+    /// Serves the tunnel to its end, or until the policy does not allow it any more.
+    pub async fn serve(self, stream: TokioIo<Upgraded>, closing: CancellationToken) {
+        let Self { proxy, asker, destination, way, standing } = self;
+        let (host, port) = (destination.host.clone(), destination.port);
+        let lost = standing.lost(move |policy: &Policy| decide_tunnel(policy, &host, port).is_ok());
+        match way {
+            Way::Inspected => {
+                let inspected = Inspected { proxy, asker, destination };
+                tokio::select! {
+                    () = inspected.serve(stream, closing) => (),
+                    () = lost => (),
+                }
+            }
+            Way::Uninspected(allowed, outside) => {
+                let subject = subject(&asker, &destination);
+                let mut passage = Passage::of(&allowed, false);
+                let began = Instant::now();
+                let purse = Purse { proxy: &proxy, session: &asker.session, allowed: &allowed };
+                let tally = carry(stream, outside, &purse, lost).await;
+                (passage.sent_bytes, passage.received_bytes) = (tally.sent.get(), tally.received.get());
+                (passage.failure, passage.took) = (tally.failure.get(), began.elapsed());
+                proxy.passed(&asker.session, &subject, passage);
+            }
+        }
+    }
+}
+
+/// A tunnel on which each request is decided on.
+struct Inspected {
+    proxy: Arc<Proxy>,
+    asker: Asker,
+    destination: Destination,
+}
+
+/// What is known of a connection once its client has spoken.
+#[derive(Clone, Copy)]
+struct Spoken {
+    scheme: Scheme,
+    /// Whether what it says of its host in TLS is the tunnel's host.
+    is_directed: bool,
+}
+
+impl Inspected {
+    async fn serve(self, mut stream: TokioIo<Upgraded>, closing: CancellationToken) {
+        let mut first = [0];
+        let Ok(Ok(1)) = timeout(HANDSHAKE, stream.read(&mut first)).await else { return };
+        let (reader, writer) = tokio::io::split(stream);
+        let stream = tokio::io::join(io::Cursor::new(first).chain(reader), writer);
+        let this = Arc::new(self);
+        if first != [TLS_HANDSHAKE] {
+            let spoken = Spoken { scheme: Scheme::Http, is_directed: true };
+            return this.http1(TokioIo::new(stream), spoken, closing).await;
+        }
+        match timeout(HANDSHAKE, this.handshake(stream)).await {
+            Ok(Ok((stream, spoken))) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                this.http2(TokioIo::new(stream), spoken, closing).await;
+            }
+            Ok(Ok((stream, spoken))) => this.http1(TokioIo::new(stream), spoken, closing).await,
+            Ok(Err(error)) => {
+                debug!(%error, source = %this.asker.source, "a handshake failed");
+                this.refuse_connection();
+            }
+            Err(_) => this.refuse_connection(),
+        }
+    }
+
+    /// Ends TLS in the host's stead, whatever the client says of its host: what it then asks for gets a clear answer.
+    async fn handshake<S>(&self, stream: S) -> io::Result<(TlsStream<S>, Spoken)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let named = start.client_hello().server_name().map(Host::parse);
+        let is_directed = named.is_some_and(|named| named.as_ref() == Ok(&self.destination.host));
+        let config = self.proxy.authority.server(&self.destination.host).map_err(io::Error::other)?;
+        Ok((start.into_stream(config).await?, Spoken { scheme: Scheme::Https, is_directed }))
+    }
+
+    async fn http1<S>(self: Arc<Self>, stream: S, spoken: Spoken, closing: CancellationToken)
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request| {
+            let answer = self.clone().answer(spoken, request);
+            async {
+                let mut response = answer.await;
+                close_after_refusal(&mut response);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let http = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(stream, service);
+        let mut http = pin!(http);
+        let ended = tokio::select! {
+            ended = &mut http => ended,
+            () = closing.cancelled() => {
+                http.as_mut().graceful_shutdown();
+                http.await
+            }
+        };
+        self.ended(ended);
+    }
+
+    async fn http2<S>(self: Arc<Self>, stream: S, spoken: Spoken, closing: CancellationToken)
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let (connection, of_stream) = WINDOWS;
+        let service = service_fn(|request| {
+            let answer = self.clone().answer(spoken, request);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        let http = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .initial_connection_window_size(connection)
+            .initial_stream_window_size(of_stream)
+            .keep_alive_interval(HEADER_TIMEOUT)
+            .serve_connection(stream, service);
+        let mut http = pin!(http);
+        let ended = tokio::select! {
+            ended = &mut http => ended,
+            () = closing.cancelled() => {
+                http.as_mut().graceful_shutdown();
+                http.await
+            }
+        };
+        self.ended(ended);
+    }
+
+    async fn answer(self: Arc<Self>, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let read = if spoken.is_directed {
+            within(&self.destination, spoken.scheme, &head, length(&body)).map_err(Refusal::from)
+        } else {
+            Err(Refusal::Misdirected)
+        };
+        match read {
+            Ok(request) => self.proxy.exchange(&self.asker, request, &head, body).await,
+            Err(refusal) => {
+                let host = written_host(&head);
+                let subject = Subject { method: head.method.to_string(), host, ..self.subject() };
+                self.proxy.refuse(Some(&self.asker.session), &subject, &refusal)
+            }
+        }
+    }
+
+    fn ended(&self, ended: hyper::Result<()>) {
+        if let Err(error) = ended {
+            debug!(%error, source = %self.asker.source, "a connection in a tunnel broke");
+            if error.is_parse() {
+                self.refuse_connection();
+            }
+        }
+    }
+
+    /// Records a connection that is neither TLS nor HTTP.
+    fn refuse_connection(&self) {
+        let refusal = Refusal::NotTls(self.destination.host.clone());
+        self.proxy.record(Some(&self.asker.session), &self.subject(), &refusal);
+    }
+
+    fn subject(&self) -> Subject {
+        subject(&self.asker, &self.destination)
+    }
+}
+
+fn subject(asker: &Asker, destination: &Destination) -> Subject {
+    Subject {
+        method: "CONNECT".to_owned(),
+        host: destination.host.to_string(),
+        port: Some(destination.port),
+        source: asker.source,
+    }
+}
+
+/// What an uninspected connection may send.
+struct Purse<'a> {
+    proxy: &'a Proxy,
+    session: &'a Arc<Session>,
+    allowed: &'a Allowed,
+}
+
+/// Carries bytes until both sides are at their end, until the budget is spent, or until it is `lost`.
+async fn carry(
+    inside: TokioIo<Upgraded>,
+    outside: TcpStream,
+    purse: &Purse<'_>,
+    lost: impl Future<Output = ()>,
+) -> Tally {
+    let tally = Tally::default();
+    let (mut from_inside, mut to_inside) = tokio::io::split(inside);
+    let (mut from_outside, mut to_outside) = outside.into_split();
+    let there = async {
+        match pump(&mut from_inside, &mut to_outside, &tally.sent, Some(purse)).await {
+            Ok(()) | Err(Broken::Stream) => std::future::pending().await,
+            Err(Broken::Refused(reason)) => reason,
+        }
+    };
+    let back = pump(&mut from_outside, &mut to_inside, &tally.received, None);
+    tokio::select! {
+        // The host has the last word: a client that is at its end may wait for its answer.
+        _ = back => (),
+        reason = there => tally.failure.set(reason),
+        () = lost => tally.failure.set(Reason::Revoked),
+    }
+    tally
+}
+
+impl Purse<'_> {
+    /// Takes these bytes out of the budget.
+    async fn spend(&self, bytes: u64) -> Result<(), Reason> {
+        // They are sent in any case: nothing is given back.
+        let sent = Counter::default();
+        sent.add(bytes);
+        let Self { proxy, session, allowed } = self;
+        let reserved = budget::reserve(&proxy.reports, session, allowed, (bytes, bytes), sent).await;
+        reserved.map(drop).map_err(|refusal| refusal.reason())
+    }
+}
+
+enum Broken {
+    Stream,
+    Refused(Reason),
+}
+
+impl From<io::Error> for Broken {
+    fn from(_: io::Error) -> Self {
+        Self::Stream
+    }
+}
+
+/// Copies until the end or an error, and counts; with a purse, as much as it holds.
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    passed: &Counter,
+    purse: Option<&Purse<'_>>,
+) -> Result<(), Broken> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = from.read(&mut piece).await?;
+        if length == 0 {
+            return Ok(to.shutdown().await?);
+        }
+        if let Some(purse) = purse {
+            purse.spend(length as u64).await.map_err(Broken::Refused)?;
+        }
+        to.write_all(piece.get(..length).unwrap_or_default()).await?;
+        passed.add(length as u64);
+    }
+}

@@ -1,0 +1,114 @@
+//! The way to the hosts outside. It needs a decision: names are resolved once a request is allowed, and only addresses that are
+//! the internet's are dialled.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Builder, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+use ws_policy::decide::Allowed;
+
+mod resolve;
+
+pub use resolve::{Lookup, Resolve};
+
+use crate::{body::Body, request::Destination, upstream::resolve::OnlySpecialAddresses};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(30);
+/// Idle connections to one host.
+const IDLE_PER_HOST: usize = 16;
+
+/// Sends what is allowed. Clones share connections.
+#[derive(Clone)]
+pub struct Upstream {
+    outside: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    /// Services of the cluster, whose addresses are special by nature.
+    services: Client<HttpConnector<Resolve>, Body>,
+    resolve: Resolve,
+}
+
+/// Why a request that is allowed was not answered.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unanswered {
+    #[error("all of its addresses are special ones")]
+    SpecialAddress,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Upstream {
+    /// `tls` says whom to trust; its protocols are set here.
+    pub fn new(resolve: Resolve, tls: ClientConfig) -> Self {
+        let outside = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector(resolve.clone()));
+        let services = connector(resolve.within_the_cluster());
+        Self { outside: builder().build(outside), services: builder().build(services), resolve }
+    }
+
+    /// Sends a request. Its URI is the canonical one that was decided on.
+    pub async fn send(
+        &self,
+        allowed: &Allowed,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let sent = if allowed.rule().is_some_and(|rule| rule.is_service) {
+            self.services.request(request)
+        } else {
+            self.outside.request(request)
+        };
+        sent.await.map_err(|error| unanswered(&error))
+    }
+
+    /// Opens a connection that is not looked into. Whatever allows it, it leads outside.
+    pub async fn open(&self, _: &Allowed, destination: &Destination) -> Result<TcpStream, Unanswered> {
+        let uri = format!("http://{}:{}/", destination.host, destination.port);
+        let uri =
+            uri.parse().map_err(|error: http::uri::InvalidUri| Unanswered::Failed(error.to_string()))?;
+        let stream = connector(self.resolve.clone()).oneshot(uri).await;
+        Ok(stream.map_err(|error| unanswered(&error))?.into_inner())
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST);
+    builder
+}
+
+fn connector(resolve: Resolve) -> HttpConnector<Resolve> {
+    let mut connector = HttpConnector::new_with_resolver(resolve);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_LIMIT));
+    connector
+}
+
+fn unanswered(error: &(dyn StdError + 'static)) -> Unanswered {
+    let causes =
+        || std::iter::successors(Some(error), |error: &&(dyn StdError + 'static)| (**error).source());
+    let is_special = |cause: &(dyn StdError + 'static)| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.is::<OnlySpecialAddresses>()
+            || inner.is_some_and(<dyn StdError + Send + Sync>::is::<OnlySpecialAddresses>)
+    };
+    if causes().any(is_special) {
+        return Unanswered::SpecialAddress;
+    }
+    // The last one says what happened, those before it where.
+    Unanswered::Failed(causes().last().map_or_else(|| error.to_string(), ToString::to_string))
+}

@@ -1,0 +1,109 @@
+//! Names to addresses that may be dialled.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
+
+use futures::future::BoxFuture;
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower::Service;
+use ws_policy::addresses::Special;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Names whose addresses are remembered, as long as their records say, at most [`MAX_TTL`].
+const CACHED: u64 = 1_024;
+const MAX_TTL: Duration = Duration::from_mins(1);
+/// Addresses of one name that are tried.
+const TRIED: usize = 8;
+
+/// Finds the addresses of a name.
+pub trait Lookup: Send + Sync {
+    fn addresses(&self, name: String) -> BoxFuture<'_, io::Result<Vec<IpAddr>>>;
+}
+
+/// Resolves names. Clones share a cache.
+#[derive(Clone)]
+pub struct Resolve {
+    lookup: Arc<dyn Lookup>,
+    /// Addresses that no name may have; none: any will do.
+    special: Option<Arc<Special>>,
+}
+
+/// A name that leads to the cluster, the company or the machine itself, and nowhere else.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the name has only addresses that are not the internet's")]
+pub struct OnlySpecialAddresses;
+
+impl Resolve {
+    /// Asks `lookup`, and takes no address of a host outside that is special.
+    pub fn new(lookup: impl Lookup + 'static, special: Special) -> Self {
+        Self { lookup: Arc::new(lookup), special: Some(Arc::new(special)) }
+    }
+
+    /// Asks the servers that `/etc/resolv.conf` names.
+    pub fn from_system(special: Special) -> anyhow::Result<Self> {
+        let mut builder = TokioResolver::builder_tokio()?;
+        let options = builder.options_mut();
+        options.timeout = TIMEOUT;
+        options.attempts = 2;
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.cache_size = CACHED;
+        options.positive_max_ttl = Some(MAX_TTL);
+        options.negative_max_ttl = Some(Duration::ZERO);
+        Ok(Self::new(builder.build()?, special))
+    }
+
+    /// The same for names of services: their addresses are the cluster's.
+    #[must_use]
+    pub fn within_the_cluster(&self) -> Self {
+        Self { lookup: self.lookup.clone(), special: None }
+    }
+
+    async fn addresses(self, name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
+        let Self { lookup, special } = self;
+        // The root's dot keeps the resolver's search list away, which names of services need.
+        let name = if special.is_some() { format!("{name}.") } else { name.to_string() };
+        let found = lookup.addresses(name).await?;
+        let may_be_dialled =
+            |address: &IpAddr| special.as_ref().is_none_or(|special| !special.contains(*address));
+        let addresses: Vec<_> = found
+            .iter()
+            .filter(|address| may_be_dialled(address))
+            .take(TRIED)
+            .map(|address| SocketAddr::new(*address, 0))
+            .collect();
+        if addresses.is_empty() && !found.is_empty() {
+            return Err(io::Error::other(OnlySpecialAddresses));
+        }
+        Ok(addresses.into_iter())
+    }
+}
+
+impl Lookup for TokioResolver {
+    fn addresses(&self, name: String) -> BoxFuture<'_, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let found = self.lookup_ip(name).await.map_err(io::Error::other)?;
+            Ok(found.iter().collect())
+        })
+    }
+}
+
+impl Service<Name> for Resolve {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(self.clone().addresses(name))
+    }
+}

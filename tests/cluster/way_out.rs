@@ -1,0 +1,228 @@
+//! The way out: what a rule names is reached by programs of all kinds, and nothing else is.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use ws_tests::{
+    class,
+    command::Output,
+    lab::Lab,
+    namespace::with_namespace,
+    probe::{canary, open_pod},
+    project::Project,
+    wait::{PATIENCE, eventually},
+    ws::Ws,
+};
+
+use crate::egress::OPEN;
+
+/// A credential that only the gateway has.
+const CREDENTIAL: &str = "sk-lab-5e1f0c9b7a3d4482";
+const SECRET: &str = "test-credential";
+/// The fake internet's web server.
+const WEB: &str = "20.0.114.80";
+
+/// A workspace `out`, and its class.
+struct Out<'a> {
+    lab: &'a Lab,
+    namespace: &'a str,
+    ws: Ws,
+    class: String,
+}
+
+impl Out<'_> {
+    async fn bash(&self, line: &str) -> Result<Output> {
+        self.ws.bash("out", line).await
+    }
+}
+
+/// A workspace whose class has these egress rules.
+async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"key": CREDENTIAL}});
+        lab.kubectl_with(&["-n", lab.ws_namespace(), "apply", "-f", "-"], &secret.to_string()).await?.ok()?;
+        let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
+        let ws = Ws::new(lab, namespace)?;
+        let up = ["up", "--name", "out", "--class", &class, "--detach"];
+        ws.run_in(Project::empty()?.path(), &up).await?.ok()?;
+        let out = Out { lab, namespace, ws, class };
+        test(&out).await?;
+        class::delete(lab, &out.class).await
+    })
+    .await
+}
+
+fn reading(name: &str, hosts: &[&str]) -> Value {
+    json!({"name": name, "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/**"]}]})
+}
+
+/// Programs that fetch `$1` and print what they got, by how they find the way out.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("curl by the proxy", "curl -sS --max-time 20 $1"),
+    ("curl that knows of no proxy", "curl -sS --max-time 20 --noproxy '*' $1"),
+    ("curl with HTTP/1.1 alone", "curl -sS --max-time 20 --http1.1 $1"),
+    (
+        "Python by the proxy",
+        "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=20).read().decode())' $1",
+    ),
+    (
+        "Python that knows of no proxy",
+        "python3 -c 'import sys, urllib.request as r; \
+         print(r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=20).read().decode())' $1",
+    ),
+    ("Node", "node -e 'fetch(process.argv[1]).then(async r => console.log(r.status, await r.text()))' $1"),
+    ("a program that heeds no variable", "env -i curl -sS --max-time 20 $1"),
+];
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn programs_of_all_kinds_reach_what_a_rule_names_and_nothing_else() -> Result<()> {
+    with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
+        for (program, line) in PROGRAMS {
+            let canary = canary()?;
+            let fetch =
+                async |host: &str| out.bash(&format!("set -- https://{host}/?{canary}; {line}")).await;
+            let denied = fetch("hidden.example").await?;
+            ensure!(!denied.stdout.contains("ws-lab docs"), "{program} got something else: {denied}");
+            ensure!(!out.lab.resolved()?.contains("hidden.example."), "{program} had the name resolved");
+            ensure!(out.lab.asked(&format!("/?{canary}"))?.is_empty(), "{program}");
+            let fetch = format!("set -- https://docs.example/; {line}");
+            let allowed = out.bash(&fetch).await?.ok()?;
+            ensure!(allowed.stdout.contains("ws-lab docs"), "{program}: {allowed}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn what_a_rule_does_not_name_would_answer() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        open_pod(lab, namespace, OPEN).await?;
+        let fetch =
+            format!("curl -sSk --max-time 20 --resolve hidden.example:443:{WEB} https://hidden.example/");
+        let got = lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &fetch]).await?.ok()?;
+        ensure!(got.stdout.contains("ws-lab docs"), "{got}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_credential_is_put_in_and_does_not_come_back() -> Result<()> {
+    let rules = json!([{
+        "name": "api", "hosts": ["api.example"], "credential": {"secretName": SECRET, "key": "key"},
+        "allow": [{"methods": ["GET", "POST"], "paths": ["/**"], "headers": [{"name": "accept"}], "body": {"max": "1Mi"}}],
+    }]);
+    with_rules(rules, async |out| {
+        let path = format!("/upload/{}", canary()?);
+        let mine = "-H 'Authorization: Bearer mine' -H 'X-Api-Key: mine' -H 'Cookie: a=mine' -A mine";
+        let sent = out.bash(&format!("curl -sS https://api.example{path} {mine} -d hello")).await?.ok()?;
+        ensure!(sent.stdout == "taken\n", "{sent}");
+        let asked = out.lab.asked(&path)?;
+        let request = asked.first().context("it arrived")?;
+        ensure!(request["authorization"] == format!("Bearer {CREDENTIAL}"), "{request}");
+        ensure!(request["body"] == "hello" && !request.to_string().contains("mine"), "{request}");
+        for path in ["/echo", "/echo-header"] {
+            let echoed =
+                out.bash(&format!("curl -sS -i https://api.example{path}; env; cat ~/.ws/*")).await?;
+            ensure!(!echoed.to_string().contains(CREDENTIAL), "{path}: {echoed}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b14_a_name_that_leads_inside_is_no_way_out() -> Result<()> {
+    let hosts = ["rebound.example", "metadata.example", "cluster.example", "loopback.example"];
+    let rules = json!([
+        reading("tls", &hosts),
+        {"name": "plain", "hosts": hosts, "scheme": "http", "allow": [{"methods": ["GET"], "paths": ["/**"]}]},
+    ]);
+    with_rules(rules, async |out| {
+        for host in hosts {
+            for scheme in ["http", "https"] {
+                let got = out.bash(&format!("curl -sS -i --max-time 20 {scheme}://{host}/")).await?;
+                ensure!(got.stdout.contains("x-ws-denied: special-address"), "{scheme} {host}: {got}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_change_of_the_policy_holds_within_two_seconds() -> Result<()> {
+    with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
+        let reaches = async || -> Result<bool> {
+            Ok(out.bash("curl -sS --max-time 5 https://docs.example/").await?.stdout.contains("ws-lab docs"))
+        };
+        let set = async |rules: Value| -> Result<Output> {
+            let patch = json!({"spec": {"egress": {"rules": rules}}}).to_string();
+            out.lab
+                .kubectl(&["patch", "workspaceclass", &out.class, "--type=merge", "-p", &patch])
+                .await?
+                .ok()
+        };
+        ensure!(reaches().await?, "it is allowed");
+        for is_allowed in [false, true] {
+            set(if is_allowed { json!([reading("docs", &["docs.example"])]) } else { json!([]) }).await?;
+            let changed = Instant::now();
+            eventually(PATIENCE, "the new policy", async || {
+                anyhow::Ok((reaches().await? == is_allowed).then_some(()))
+            })
+            .await?;
+            ensure!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn what_went_out_is_in_the_status() -> Result<()> {
+    with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
+        out.bash("curl -sS https://docs.example/ https://docs.example/").await?.ok()?;
+        eventually(Duration::from_secs(10), "two requests in the status", async || {
+            let counted = "{.status.egress.allowed} {.status.egress.uploadedBytes}";
+            let counted = out.lab.fields(out.namespace, "workspace/out", counted).await?;
+            let (allowed, uploaded) = counted.split_once(' ').unwrap_or_default();
+            anyhow::Ok((allowed == "2" && uploaded.parse::<u64>()? > 50).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn what_is_passed_through_ends_at_its_budget() -> Result<()> {
+    let rules = json!([{
+        "name": "opaque", "hosts": ["static.docs.example"], "passthrough": {"acknowledged": "uninspected"},
+        "budget": {"upload": "8Ki"},
+    }]);
+    with_rules(rules, async |out| {
+        // The host's own certificate, which only the gateway trusts.
+        let fetch = "curl -sSk --max-time 20 https://static.docs.example/";
+        let small = out.bash(fetch).await?.ok()?;
+        ensure!(small.stdout.contains("ws-lab docs"), "{small}");
+        let path = format!("/upload/{}", canary()?);
+        let large = format!("head -c 20000 /dev/urandom | {fetch}{} --data-binary @-", &path[1..]);
+        let large = out.bash(&large).await?;
+        ensure!(!large.is_ok(), "{large}");
+        ensure!(out.lab.asked(&path)?.iter().all(|request| request["status"] != 200), "it arrived whole");
+        let spent =
+            out.lab.fields(out.namespace, "workspace/out", "{.status.egress.rules[0].reservedBytes}").await?;
+        ensure!(spent.parse::<u64>()? <= 8 << 10, "{spent}");
+        Ok(())
+    })
+    .await
+}
