@@ -1,4 +1,5 @@
-//! The audit log: one JSON object a line, for each decision. No query, no body, no header's value.
+//! The audit log: one JSON object a line, for each decision, each with the hash of the one before it. No path, no query, no body,
+//! no header's value.
 //!
 //! It never makes a request wait: a workspace that floods it gets one line a second that sums up the rest, and what a stuck
 //! reader leaves no room for is dropped and counted. Gaps in `seq` show both.
@@ -23,11 +24,15 @@ use tracing::error;
 use ws_policy::{decide::Allowed, host::MAX_NAME};
 
 mod burst;
+mod chain;
 
 pub use burst::Burst;
 
 use crate::{
-    audit::burst::{Admission, REFILL},
+    audit::{
+        burst::{Admission, REFILL},
+        chain::Chain,
+    },
     metrics::{Decision, Metrics},
     refusal::Reason,
     session::{Session, lock},
@@ -256,9 +261,11 @@ impl On {
 
 /// Writes until the last [`Audit`] is gone or the sink fails; then the lines that follow are counted as lost.
 fn write(mut sink: impl Write, mut messages: mpsc::Receiver<Message>) {
+    let mut chain = Chain::default();
     while let Some(message) = messages.blocking_recv() {
         let written = match message {
-            Message::Line(mut line) => {
+            Message::Line(line) => {
+                let mut line = chain.link(line);
                 line.push(b'\n');
                 sink.write_all(&line)
             }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tracing::warn;
 use ws_policy::class::Credential;
 
-use crate::session::lock;
+use crate::{body::Spellings, session::lock};
 
 /// How long a value is used before it is read again, so that one which was changed soon holds.
 const FRESH: Duration = Duration::from_secs(10);
@@ -34,8 +34,15 @@ type Place = (String, String);
 
 #[derive(Clone)]
 struct Read {
-    value: Arc<SecretString>,
+    secret: Arc<Value>,
     at: Instant,
+}
+
+/// A credential's value.
+pub struct Value {
+    pub text: SecretString,
+    /// How it would look if it came back.
+    pub spellings: Arc<Spellings>,
 }
 
 /// There is no such credential, or it is no text that a header can carry.
@@ -49,22 +56,24 @@ impl Credentials {
     }
 
     /// The value of a credential.
-    pub async fn get(&self, credential: &Credential) -> Result<Arc<SecretString>, Unreadable> {
+    pub async fn get(&self, credential: &Credential) -> Result<Arc<Value>, Unreadable> {
         let place = (credential.secret_name.clone(), credential.key.clone());
         let known = lock(&self.read).get(&place).cloned();
         if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < FRESH) {
-            return Ok(known.value.clone());
+            return Ok(known.secret.clone());
         }
         match self.fetch(&place).await {
-            Ok(value) => {
-                let value = Arc::new(value.ok_or(Unreadable)?);
-                lock(&self.read).insert(place, Read { value: value.clone(), at: Instant::now() });
-                Ok(value)
+            Ok(text) => {
+                let text = text.ok_or(Unreadable)?;
+                let spellings = Arc::new(Spellings::of(text.expose_secret()));
+                let secret = Arc::new(Value { text, spellings });
+                lock(&self.read).insert(place, Read { secret: secret.clone(), at: Instant::now() });
+                Ok(secret)
             }
             Err(error) => {
                 warn!(secret = place.0, error, "cannot read a credential");
                 let known = known.filter(|known| known.at.elapsed() < USABLE).ok_or(Unreadable)?;
-                Ok(known.value)
+                Ok(known.secret)
             }
         }
     }
@@ -81,8 +90,8 @@ impl Credentials {
 }
 
 /// A credential as it is put into a header.
-pub fn header(credential: &Credential, value: &SecretString) -> Result<HeaderValue, Unreadable> {
-    let mut header = HeaderValue::try_from(format!("{}{}", credential.prefix, value.expose_secret()))
+pub fn header(credential: &Credential, value: &Value) -> Result<HeaderValue, Unreadable> {
+    let mut header = HeaderValue::try_from(format!("{}{}", credential.prefix, value.text.expose_secret()))
         .map_err(|_| Unreadable)?;
     header.set_sensitive(true);
     Ok(header)

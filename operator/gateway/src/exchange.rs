@@ -16,7 +16,6 @@ use http::{
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout};
 use ws_policy::{
     class::Policy,
@@ -207,7 +206,7 @@ impl Proxy {
             |_| Refusal::NoCredential { rule: rule.name.clone(), secret: credential.secret_name.clone() };
         let value = self.credentials.get(credential).await.map_err(unreadable)?;
         let header = credentials::header(credential, &value).map_err(unreadable)?;
-        let spellings = Arc::new(Spellings::of(value.expose_secret()));
+        let spellings = value.spellings.clone();
         Ok(Some(Injected { header: (credential.header.clone(), header), spellings }))
     }
 }

@@ -47,11 +47,13 @@ impl Path {
         let mut segments = segments.split('/').peekable();
         while let Some(segment) = segments.next() {
             let segment = canonical(segment, is_pchar)?;
-            match segment.as_str() {
-                "." | ".." => return Err(InvalidTarget::DotSegment),
-                // The last one may be: a path may end in `/`.
-                "" if segments.peek().is_some() => return Err(InvalidTarget::EmptySegment),
-                _ => {}
+            // Some file systems take the spaces around a name away.
+            if matches!(segment.replace("%20", "").as_str(), "." | "..") {
+                return Err(InvalidTarget::DotSegment);
+            }
+            // The last one may be empty: a path may end in `/`.
+            if segment.is_empty() && segments.peek().is_some() {
+                return Err(InvalidTarget::EmptySegment);
             }
             path.push('/');
             path.push_str(&segment);
@@ -209,6 +211,8 @@ mod tests {
             ("/public/../v1/files", DotSegment),
             ("/public/./x", DotSegment),
             ("/public/%2e%2e/v1/files", DotSegment),
+            ("/public/..%20/v1/files", DotSegment),
+            ("/public/%20./v1/files", DotSegment),
             ("/public/.%2E/v1/files", DotSegment),
             ("/a\\b", Character),
             ("/a b", Character),

@@ -20,7 +20,7 @@ use crate::{body::Body, refusal::DENIED_HEADER, session::lock, sources::Sources}
 
 /// Longest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 << 10;
-/// Bytes that a connection takes at most: a tunnel with its TLS, and two heads as long as they may be. Measured.
+/// Bytes that a connection is reckoned to take at most: a tunnel with its TLS, and two heads as long as they may be.
 pub const MEMORY: usize = 160 << 10;
 /// How long a head may take, and how long a connection may wait for its next request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
