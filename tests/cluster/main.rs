@@ -13,6 +13,8 @@ mod pod;
 mod policy;
 mod results;
 mod servers;
+mod smuggling;
+mod spellings;
 mod ssh;
 mod upload;
 mod way_out;

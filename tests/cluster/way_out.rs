@@ -25,10 +25,10 @@ const SECRET: &str = "test-credential";
 const WEB: &str = "20.0.114.80";
 
 /// A workspace `out`, and its class.
-struct Out<'a> {
-    lab: &'a Lab,
-    namespace: &'a str,
-    ws: Ws,
+pub(crate) struct Out<'a> {
+    pub lab: &'a Lab,
+    pub namespace: &'a str,
+    pub ws: Ws,
     class: String,
 }
 
@@ -39,7 +39,7 @@ impl Out<'_> {
 }
 
 /// A workspace whose class has these egress rules.
-async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
+pub(crate) async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
     with_namespace(async |lab, namespace| {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"key": CREDENTIAL}});
         lab.kubectl_with(&["-n", lab.ws_namespace(), "apply", "-f", "-"], &secret.to_string()).await?.ok()?;
@@ -54,7 +54,7 @@ async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>
     .await
 }
 
-fn reading(name: &str, hosts: &[&str]) -> Value {
+pub(crate) fn reading(name: &str, hosts: &[&str]) -> Value {
     json!({"name": name, "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/**"]}]})
 }
 

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod pod;
 pub mod probe;
 pub mod project;
+pub mod raw;
 pub mod stock;
 pub mod unconfined;
 pub mod user;

@@ -1,0 +1,314 @@
+//! Red team, group B: hosts and paths in spellings that two programs may read differently (B04, B08, B09).
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use ws_tests::{
+    probe::canary,
+    raw::{Vector, answers},
+};
+
+use crate::way_out::{Out, reading, with_rules};
+
+const ALLOWED: &str = "docs.example";
+const DENIED: &str = "hidden.example";
+/// What stands between two names, so that one program sees the first and another the second.
+const BETWEEN: [&str; 26] = [
+    "\0", "%00", "\t", " ", "%20", "\r\n", "%0d%0a", "@", "%40", "#", "%23", "?", "%3f", "/", "%2f", "\\",
+    "%5c", ",", ";", ":", ":443:", ":443@", "..", "%2e", "\u{3002}", "|",
+];
+/// Spellings of addresses that nobody outside has, and of the denied host's own.
+const ADDRESSES: [&str; 40] = [
+    "127.0.0.1",
+    "127.1",
+    "0x7f.1",
+    "0x7f000001",
+    "2130706433",
+    "017700000001",
+    "0177.0.0.1",
+    "127.0.1",
+    "0",
+    "0.0.0.0",
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[::1%25eth0]",
+    "[fe80::1%25eth0]",
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "0xa9.0xfe.0xa9fe",
+    "[::ffff:a9fe:a9fe]",
+    "[fd00:ec2::254]",
+    "100.100.100.200",
+    "168.63.129.16",
+    "10.96.0.1",
+    "10.77.0.10",
+    "20.0.114.80",
+    "20.0.29264",
+    "335573584",
+    "0x14007250",
+    "[::ffff:20.0.114.80]",
+    "kubernetes.default.svc",
+    "kubernetes",
+];
+/// Other forms of a name.
+const FORMS: [fn(&str) -> String; 30] = [
+    |name| name.replace('.', ".."),
+    |name| format!(".{name}"),
+    |name| format!("{name}.."),
+    |name| name.replace('.', "%2e"),
+    |name| name.replace('.', "\u{3002}"),
+    |name| name.replace('.', "\u{ff0e}"),
+    |name| name.replace('e', "\u{ff45}"),
+    |name| name.replace('e', "\u{435}"),
+    |name| name.replace('e', "%65"),
+    |name| format!("user@{name}"),
+    |name| format!("user:secret@{name}"),
+    |name| format!("{name}@"),
+    |name| format!("[{name}]"),
+    |name| format!("_{name}"),
+    |name| format!("-{name}"),
+    |name| format!("*.{name}"),
+    |name| format!("{}.{name}", "x".repeat(64)),
+    |name| format!("{}{name}", "x.".repeat(121)),
+    |name| format!("{name}\u{200c}"),
+    |name| format!("\u{feff}{name}"),
+    |name| format!("xn--{name}"),
+    |name| format!("{name}:0443"),
+    |name| format!("{name}:+443"),
+    |name| format!("{name}:443\u{660}"),
+    |name| format!("{name}:"),
+    |name| format!("{name}:443:443"),
+    |name| format!("{name}:https"),
+    |name| format!("https://{name}"),
+    |name| format!("//{name}"),
+    |name| format!("{name}\u{ad}"),
+];
+
+/// At least 200 spellings of hosts, none of which is the allowed one.
+fn hosts() -> Vec<String> {
+    let between = BETWEEN
+        .iter()
+        .flat_map(|text| [format!("{ALLOWED}{text}{DENIED}"), format!("{DENIED}{text}{ALLOWED}")]);
+    let forms = FORMS.iter().flat_map(|form| [form(ALLOWED), form(DENIED)]);
+    let suffixed =
+        [DENIED, "telemetry.example", "docs.example.evil", "xdocs.example", "docs.exampl", "example"];
+    let ports = [22, 25, 80, 0, 65_536].map(|port| format!("{ALLOWED}:{port}"));
+    let addresses = ADDRESSES.iter().flat_map(|address| [(*address).to_owned(), format!("{address}:443")]);
+    between.chain(forms).chain(suffixed.map(str::to_owned)).chain(ports).chain(addresses).collect()
+}
+
+/// The ways in which a client names a host.
+fn vectors(host: &str, path: &str) -> [Vector; 5] {
+    let get = |target: &str, host: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
+    let with_port = if host.rsplit(':').next().is_some_and(|port| port.parse::<u32>().is_ok()) {
+        host.to_owned()
+    } else {
+        format!("{host}:443")
+    };
+    [
+        Vector::plain(format!(
+            "CONNECT {with_port} HTTP/1.1\r\nHost: {with_port}\r\n\r\n{}",
+            get(path, host)
+        )),
+        Vector::plain(get(&format!("https://{host}{path}"), host)),
+        Vector::plain(get(&format!("http://{host}{path}"), ALLOWED)),
+        Vector::plain(get(path, host)),
+        Vector::within(ALLOWED, get(path, host)),
+    ]
+}
+
+fn status(answer: &str) -> Option<u16> {
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b08_a_host_in_no_spelling_is_another_than_the_allowed_one() -> Result<()> {
+    with_rules(json!([reading("docs", &[ALLOWED])]), async |out| {
+        let canary = canary()?;
+        let hosts = hosts();
+        ensure!(hosts.len() >= 200, "{}", hosts.len());
+        let path = format!("/{canary}");
+        let all: Vec<Vector> = hosts.iter().flat_map(|host| vectors(host, &path)).collect();
+        let answers = answers(&out.ws, "out", &all).await?;
+        for (index, answer) in answers.iter().enumerate() {
+            let (host, way) = (&hosts[index / 5], index % 5);
+            // A fragment is no part of a request (RFC 9110 §7.1): what is left is the allowed host's own page.
+            let is_page = way == 1 && host.starts_with("docs.example#");
+            let is_refused = is_page || status(answer).is_none_or(|status| (400..500).contains(&status));
+            ensure!(is_refused, "{host:?} in way {way}: {answer}");
+        }
+        ensure!(out.lab.asked(&path)?.is_empty(), "one arrived: {:?}", out.lab.asked(&path)?);
+        ensure!(!out.lab.sunk()?.contains(&canary), "one arrived at a sink");
+        only_allowed_names_were_asked_for(out)?;
+        let allowed = vectors(ALLOWED, &path);
+        let answers =
+            ws_tests::raw::answers(&out.ws, "out", &[allowed[1].clone(), allowed[4].clone()]).await?;
+        ensure!(answers.iter().all(|answer| status(answer) == Some(404)), "the control: {answers:?}");
+        ensure!(out.lab.asked(&path)?.len() == 2, "the control arrives");
+        Ok(())
+    })
+    .await
+}
+
+/// Whoever asks the internet's DNS server is the gateway, and it asks for names that rules of these tests name.
+fn only_allowed_names_were_asked_for(out: &Out<'_>) -> Result<()> {
+    let resolved = out.lab.resolved()?;
+    for name in [DENIED, "telemetry.example", "docs.example.evil", "xdocs.example", "user"] {
+        ensure!(!resolved.contains(&format!(" {name}. ")), "{name} was asked for");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b03_b04_a_name_in_tls_or_in_a_request_is_the_connections() -> Result<()> {
+    with_rules(json!([reading("docs", &[ALLOWED, "api.example"])]), async |out| {
+        let path = format!("/{}", canary()?);
+        let get = |host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let vectors = [
+            Vector::within(ALLOWED, get(ALLOWED)).named(DENIED),
+            Vector::within(ALLOWED, get(DENIED)).named(DENIED),
+            Vector::within(ALLOWED, get(ALLOWED)).named("api.example"),
+            Vector::within(ALLOWED, get("api.example")),
+            Vector::within(ALLOWED, get(DENIED)),
+            Vector::within(ALLOWED, get(&format!("{ALLOWED}:8443"))),
+            Vector::within(
+                ALLOWED,
+                format!("GET https://api.example{path} HTTP/1.1\r\nHost: {ALLOWED}\r\n\r\n"),
+            ),
+        ];
+        for (vector, answer) in vectors.iter().zip(answers(&out.ws, "out", &vectors).await?) {
+            ensure!(status(&answer) == Some(421), "{vector:?}: {answer}");
+        }
+        let unencrypted = [
+            Vector::within(ALLOWED, get(ALLOWED)).without_tls(),
+            Vector::within(ALLOWED, "SSH-2.0-x\r\n").without_tls(),
+        ];
+        for answer in answers(&out.ws, "out", &unencrypted).await? {
+            ensure!(matches!(status(&answer), None | Some(400 | 403 | 421)), "{answer}");
+        }
+        ensure!(out.lab.asked(&path)?.is_empty(), "one arrived");
+        let control = answers(&out.ws, "out", &[Vector::within("api.example", get("api.example"))]).await?;
+        ensure!(
+            status(&control[0]) == Some(404) && out.lab.asked(&path)?.len() == 1,
+            "the control: {control:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Ways from a folder that is allowed to one that is not.
+const UP: [&str; 30] = [
+    "../",
+    "..%2f",
+    "%2e%2e/",
+    "%2e%2e%2f",
+    ".%2e/",
+    "%2e./",
+    "..\\",
+    "..%5c",
+    "%2e%2e%5c",
+    "%252e%252e/",
+    "%252e%252e%252f",
+    "..;/",
+    "..;x/",
+    "..%3b/",
+    "..//",
+    ".././",
+    "./../",
+    "%c0%ae%c0%ae/",
+    "%c0%ae%c0%ae%c0%af",
+    "..%c0%af",
+    "%e0%80%ae%e0%80%ae/",
+    "..%00/",
+    "..%0d%0a/",
+    "..%09/",
+    "..%20/",
+    "..%23/",
+    "..%3f/",
+    "..\u{2215}",
+    "\u{ff0e}\u{ff0e}/",
+    "%uff0e%uff0e/",
+];
+/// What stands before such a way, and what after it.
+const BEFORE: [&str; 5] = ["/public/", "/public//", "/public/x/../", "/public/./", "//public/"];
+/// Paths that are to be read as one that is not allowed.
+const OUTRIGHT: [&str; 16] = [
+    "/secret/",
+    "//secret/",
+    "/./secret/",
+    "/%2fsecret/",
+    "/%73ecret/",
+    "/SECRET/",
+    "/public%2f..%2fsecret/",
+    "/public%5c..%5csecret/",
+    "/public;/../secret/",
+    "/public?/../../secret/",
+    "/public#/../../secret/",
+    "/publicsecret/",
+    "/public%00/secret/",
+    "/.%2fsecret/",
+    "/public/../",
+    "/../",
+];
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
+    let rules = json!([{"name": "docs", "hosts": [ALLOWED], "allow": [{"methods": ["GET"], "paths": ["/public/**"]}]}]);
+    with_rules(rules, async |out| {
+        let canary = canary()?;
+        let ways = BEFORE.iter().flat_map(|before| UP.iter().map(move |up| format!("{before}{up}secret/")));
+        let paths: Vec<String> =
+            ways.chain(OUTRIGHT.map(str::to_owned)).map(|path| format!("{path}{canary}")).collect();
+        ensure!(paths.len() >= 150, "{}", paths.len());
+        let vector = |path: &String| {
+            Vector::within(
+                ALLOWED,
+                format!("GET {path} HTTP/1.1\r\nHost: {ALLOWED}\r\nConnection: close\r\n\r\n"),
+            )
+        };
+        let vectors: Vec<Vector> = paths.iter().map(vector).collect();
+        let answers = answers(&out.ws, "out", &vectors).await?;
+        let mut told = String::new();
+        for (path, answer) in paths.iter().zip(&answers) {
+            if status(answer).is_none_or(|status| status >= 500) {
+                writeln!(told, "{path}: {answer:.80}")?;
+            }
+        }
+        ensure!(told.is_empty(), "each is answered clearly:\n{told}");
+        // What was let through is, as nginx reads it, what is allowed.
+        let requests = arrived(out, &canary)?;
+        for request in &requests {
+            let uri = request["uri"].as_str().unwrap_or_default();
+            let leads_up = uri.split('/').any(|segment| segment.trim() == "..");
+            ensure!(uri.starts_with("/public/") && !leads_up, "{request}");
+        }
+        let control = format!("/public/a%20b/{canary}");
+        let control = ws_tests::raw::answers(&out.ws, "out", &[vector(&control)]).await?;
+        ensure!(arrived(out, &canary)?.len() == requests.len() + 1, "the control arrives: {control:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The requests with this in them that the web server got.
+fn arrived(out: &Out<'_>, canary: &str) -> Result<Vec<Value>> {
+    let requests = out.lab.asked("")?;
+    Ok(requests.into_iter().filter(|request| request.to_string().contains(canary)).collect())
+}
