@@ -149,6 +149,11 @@ impl Proxy {
             }
         };
         record.passage.status = Some(answer.status());
+        // Nothing that is sent asks for another protocol, so nothing comes of what would follow.
+        if answer.status().is_informational() {
+            let (host, problem) = (request.host.clone(), format!("it answered {}", answer.status()));
+            return record.fail(&Refusal::Unreachable { host, problem });
+        }
         let (mut parts, body) = answer.into_parts();
         if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.passage.rule) {
             return record.fail(&refusal);

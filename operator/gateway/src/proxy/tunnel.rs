@@ -98,7 +98,12 @@ impl Opened {
     pub async fn serve(self, stream: TokioIo<Upgraded>, closing: CancellationToken) {
         let Self { proxy, asker, destination, way, standing } = self;
         let (host, port) = (destination.host.clone(), destination.port);
-        let lost = standing.lost(move |policy: &Policy| decide_tunnel(policy, &host, port).is_ok());
+        let is_inspected = matches!(way, Way::Inspected);
+        let lost = standing.lost(move |policy: &Policy| match decide_tunnel(policy, &host, port) {
+            Ok(Tunnel::Inspected) => is_inspected,
+            Ok(Tunnel::Uninspected(_)) => !is_inspected,
+            Err(_) => false,
+        });
         match way {
             Way::Inspected => {
                 let inspected = Inspected { proxy, asker, destination };

@@ -259,3 +259,33 @@ async fn without_an_answer_about_the_budget_nothing_is_sent() {
     assert!(printed.starts_with("HTTP/1.1 503 "), "{printed}");
     assert_eq!(server.got.text(), "");
 }
+
+#[tokio::test]
+async fn a_host_cannot_change_the_protocol() {
+    const SWITCH: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nanything";
+    let (gateway, server) = (gateway().await, server(SWITCH).await);
+    gateway
+        .judge
+        .send_replace(policies_with(&json!([rule(&server, &json!({"methods": ["GET"], "paths": ["/"]}))])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    let upgrade = ["-i", "-H", "Connection: Upgrade", "-H", "Upgrade: x", &url];
+    for arguments in [&upgrade[..], &upgrade[5..]] {
+        let (printed, _) = gateway.curl(&[&["-i"], arguments].concat()).await;
+        assert!(printed.starts_with("HTTP/1.1 502 ") && !printed.contains("anything"), "{printed}");
+    }
+    assert!(!server.got.text().to_lowercase().contains("upgrade"), "it was not even asked");
+}
+
+#[tokio::test]
+async fn without_its_credential_a_request_is_not_sent() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let mut rule = rule(&server, &json!({"methods": ["GET"], "paths": ["/"]}));
+    rule["credential"] = json!({"secretName": "s", "key": "k"});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    // The API server of these tests has no Secret: nothing is sent without the credential.
+    let (printed, _) = gateway.curl(&["-i", &url]).await;
+    assert!(printed.starts_with("HTTP/1.1 502 ") && printed.contains("no-credential"), "{printed}");
+    assert_eq!(server.got.text(), "");
+}
