@@ -10,11 +10,14 @@ import os
 import socket
 import ssl
 import sys
+import time
 
 PROXY = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
 PATIENCE = 10
 # Once something has come, what follows comes at once.
 REST = 0.5
+# A gateway that has no place for a connection closes it, as it does on bytes that mean nothing.
+ATTEMPTS = 3
 
 
 def head_of(stream):
@@ -28,6 +31,15 @@ def head_of(stream):
 
 
 def answer_to(vector):
+    for attempt in range(ATTEMPTS):
+        answer = once(vector)
+        if answer:
+            return answer
+        time.sleep(attempt)
+    return ""
+
+
+def once(vector):
     answer = b""
     try:
         stream = socket.create_connection((PROXY[0], int(PROXY[1])), PATIENCE)
@@ -52,5 +64,5 @@ def answer_to(vector):
     return answer[:4096].decode("latin-1")
 
 
-with concurrent.futures.ThreadPoolExecutor(16) as pool:
+with concurrent.futures.ThreadPoolExecutor(12) as pool:
     print(json.dumps(list(pool.map(answer_to, json.load(sys.stdin)))))
