@@ -137,7 +137,17 @@ fn trust(home: &Path, certificate: &str) -> io::Result<()> {
     let file = home.join(AUTHORITIES);
     fs::create_dir_all(file.parent().unwrap_or(home))?;
     let authorities = system.map(|(_, authorities)| authorities).unwrap_or_default();
-    fs::write(file, joined(&authorities, certificate))
+    replace(&file, &joined(&authorities, certificate))
+}
+
+/// Programs read the file at any time: it is whole at each, and left alone as long as nothing changes.
+fn replace(file: &Path, content: &str) -> io::Result<()> {
+    if fs::read_to_string(file).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    let draft = file.with_extension("new");
+    fs::write(&draft, content)?;
+    fs::rename(draft, file)
 }
 
 fn joined(authorities: &str, certificate: &str) -> String {
@@ -158,6 +168,22 @@ mod tests {
         assert_eq!(joined("A", "B\n"), "A\nB\n");
         assert_eq!(joined("", "B\n"), "B\n");
         assert_eq!(joined("A\nB\n", "B\n"), "A\nB\n");
+    }
+
+    #[test]
+    fn the_file_is_replaced_whole_and_only_when_it_changes() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("authorities.pem");
+        let inode = || fs::metadata(&file).unwrap().ino();
+        replace(&file, "A").unwrap();
+        let (first, reader) = (inode(), fs::File::open(&file).unwrap());
+        replace(&file, "A").unwrap();
+        assert_eq!(inode(), first);
+        replace(&file, "B").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "B");
+        assert_eq!(io::read_to_string(reader).unwrap(), "A", "who has begun to read reads on");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[tokio::test(start_paused = true)]
