@@ -32,7 +32,6 @@ use crate::{
     proxy::Proxy,
     refusal::{Reason, Refusal},
     session::Session,
-    standing::Standing,
     upstream::Unanswered,
 };
 
@@ -107,8 +106,7 @@ impl Proxy {
         head: &Parts,
         body: Incoming,
     ) -> Result<Admitted, Refusal> {
-        let mut standing = Standing::new(self.policies.clone(), &asker.session.identity().workspace_uid);
-        let policy = self.policy(&mut standing).await?;
+        let (policy, standing) = self.policy(&asker.session).await?;
         let (allowed, coming) = self.judge(&policy, request, &head.headers, body).await?;
         let injected = self.inject(&allowed).await?;
         let outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
@@ -136,23 +134,20 @@ impl Proxy {
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
         {
             Ok(answer) => answer,
-            Err(Unanswered::SpecialAddress) => {
-                return record.deny(&Refusal::SpecialAddress(request.host.clone()));
+            Err(special @ Unanswered::SpecialAddress) => {
+                return record.deny(&special.refusal(&request.host));
             }
             // It was this side that broke it off.
             Err(Unanswered::Failed(_)) if let Some(refusal) = cut(&record, &allowed, request) => {
                 return record.fail(&refusal);
             }
-            Err(Unanswered::Failed(problem)) => {
-                let host = request.host.clone();
-                return record.fail(&Refusal::Unreachable { host, problem });
-            }
+            Err(failed @ Unanswered::Failed(_)) => return record.fail(&failed.refusal(&request.host)),
         };
         record.passage.status = Some(answer.status());
         // Nothing that is sent asks for another protocol, so nothing comes of what would follow.
         if answer.status().is_informational() {
-            let (host, problem) = (request.host.clone(), format!("it answered {}", answer.status()));
-            return record.fail(&Refusal::Unreachable { host, problem });
+            let failed = Unanswered::Failed(format!("it answered {}", answer.status()));
+            return record.fail(&failed.refusal(&request.host));
         }
         let (mut parts, body) = answer.into_parts();
         if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.passage.rule) {

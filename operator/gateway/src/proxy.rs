@@ -23,7 +23,7 @@ use crate::{
     metrics::{Decided, Decision, Metrics},
     policies::{Policies, Unjudged},
     proxy::{statement::Meant, tunnel::Opened},
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
     report::Reports,
     request::{Asked, Destination, length, written_host},
     session::Session,
@@ -102,9 +102,8 @@ impl Proxy {
                 statement::take(body, |attempts| self.reports.isolated(session, attempts)).await
             }
             Meant::WayOut => {
-                let mut standing = Standing::new(self.policies.clone(), &session.identity().workspace_uid);
-                match self.policy(&mut standing).await {
-                    Ok(policy) => statement::way_out(self.authority.certificate(), &policy),
+                match self.policy(session).await {
+                    Ok((policy, _)) => statement::way_out(self.authority.certificate(), &policy),
                     // It asked for nothing outside, so nothing was denied.
                     Err(refusal) => refusal.response(),
                 }
@@ -114,8 +113,7 @@ impl Proxy {
 
     /// Decides on a tunnel.
     async fn open(self: &Arc<Self>, asker: &Asker, destination: &Destination) -> Result<Opened, Refusal> {
-        let mut standing = Standing::new(self.policies.clone(), &asker.session.identity().workspace_uid);
-        let policy = self.policy(&mut standing).await?;
+        let (policy, standing) = self.policy(&asker.session).await?;
         let tunnel = decide_tunnel(&policy, &destination.host, destination.port)?;
         tunnel::open(self, asker.clone(), destination.clone(), tunnel, standing).await
     }
@@ -127,16 +125,16 @@ impl Proxy {
         timeout(UNKNOWN_PATIENCE, known).await.ok()?.ok()?.at(source).cloned()
     }
 
-    /// What a workspace may reach. Its pod may talk before the watch has brought the workspace.
-    pub(crate) async fn policy(&self, standing: &mut Standing) -> Result<Policy, Refusal> {
-        match standing.policy() {
-            Err(Unjudged::Unknown) => {
-                // Not to be known is an answer as well, which follows.
-                timeout(UNKNOWN_PATIENCE, standing.known()).await.ok();
-                Ok(standing.policy()?)
-            }
-            judged => Ok(judged?),
+    /// What a workspace may reach, and who sees it change. Its pod may talk before the watch has brought the workspace.
+    pub(crate) async fn policy(&self, session: &Session) -> Result<(Policy, Standing), Refusal> {
+        let mut standing = Standing::new(self.policies.clone(), &session.identity().workspace_uid);
+        let mut policy = standing.policy();
+        if matches!(policy, Err(Unjudged::Unknown)) {
+            // Not to be known is an answer as well, which follows.
+            timeout(UNKNOWN_PATIENCE, standing.known()).await.ok();
+            policy = standing.policy();
         }
+        Ok((policy?, standing))
     }
 
     /// Records a request that could not even be read.
@@ -163,7 +161,7 @@ impl Proxy {
 
     fn record(&self, session: Option<&Arc<Session>>, subject: &Subject, refusal: &Refusal) {
         let reason = refusal.reason();
-        self.count(Decision::Denied, Some(refusal));
+        self.count(Decision::Denied, Some(reason));
         if let Some(session) = session {
             self.reports.denied(session, &subject.host);
         }
@@ -177,8 +175,7 @@ impl Proxy {
         self.audit.allowed(session, subject, passage);
     }
 
-    fn count(&self, decision: Decision, refusal: Option<&Refusal>) {
-        let reason = refusal.map(Refusal::reason);
+    fn count(&self, decision: Decision, reason: Option<Reason>) {
         self.metrics.decisions.get_or_create(&Decided { decision, reason }).inc();
     }
 }

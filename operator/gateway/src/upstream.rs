@@ -13,13 +13,13 @@ use hyper_util::{
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
-use ws_policy::decide::Allowed;
+use ws_policy::{decide::Allowed, host::Host};
 
 mod resolve;
 
 pub use resolve::{Lookup, Resolve};
 
-use crate::{body::Body, request::Destination, upstream::resolve::OnlySpecialAddresses};
+use crate::{body::Body, refusal::Refusal, request::Destination, upstream::resolve::OnlySpecialAddresses};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
@@ -42,6 +42,17 @@ pub enum Unanswered {
     SpecialAddress,
     #[error("{0}")]
     Failed(String),
+}
+
+impl Unanswered {
+    /// What a workspace is told that asked for this host.
+    pub fn refusal(self, host: &Host) -> Refusal {
+        let host = host.clone();
+        match self {
+            Self::SpecialAddress => Refusal::SpecialAddress(host),
+            Self::Failed(problem) => Refusal::Unreachable { host, problem },
+        }
+    }
 }
 
 impl Upstream {

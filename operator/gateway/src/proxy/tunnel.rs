@@ -40,7 +40,6 @@ use crate::{
     request::{Destination, length, within, written_host},
     session::Session,
     standing::Standing,
-    upstream::Unanswered,
 };
 
 /// How long a client may take to say what it speaks.
@@ -79,15 +78,8 @@ pub async fn open(
     let way = match tunnel {
         Tunnel::Inspected => Way::Inspected,
         Tunnel::Uninspected(allowed) => {
-            let host = destination.host.clone();
             let stream = proxy.upstream.open(&allowed, &destination).await;
-            Way::Uninspected(
-                allowed,
-                stream.map_err(|unanswered| match unanswered {
-                    Unanswered::SpecialAddress => Refusal::SpecialAddress(host),
-                    Unanswered::Failed(problem) => Refusal::Unreachable { host, problem },
-                })?,
-            )
+            Way::Uninspected(allowed, stream.map_err(|unanswered| unanswered.refusal(&destination.host))?)
         }
     };
     Ok(Opened { proxy: proxy.clone(), asker, destination, way, standing })
@@ -116,8 +108,8 @@ impl Opened {
                 let subject = subject(&asker, &destination);
                 let mut passage = Passage::of(&allowed, false);
                 let began = Instant::now();
-                let purse = Purse { proxy: &proxy, session: &asker.session, allowed: &allowed };
-                let tally = carry(stream, outside, &purse, lost).await;
+                let spender = Spender { proxy: &proxy, session: &asker.session, allowed: &allowed };
+                let tally = carry(stream, outside, &spender, lost).await;
                 (passage.sent_bytes, passage.received_bytes) = (tally.sent.get(), tally.received.get());
                 (passage.failure, passage.took) = (tally.failure.get(), began.elapsed());
                 proxy.passed(&asker.session, &subject, passage);
@@ -281,7 +273,7 @@ fn subject(asker: &Asker, destination: &Destination) -> Subject {
 }
 
 /// What an uninspected connection may send.
-struct Purse<'a> {
+struct Spender<'a> {
     proxy: &'a Proxy,
     session: &'a Arc<Session>,
     allowed: &'a Allowed,
@@ -291,14 +283,14 @@ struct Purse<'a> {
 async fn carry(
     inside: TokioIo<Upgraded>,
     outside: TcpStream,
-    purse: &Purse<'_>,
+    spender: &Spender<'_>,
     lost: impl Future<Output = ()>,
 ) -> Tally {
     let tally = Tally::default();
     let (mut from_inside, mut to_inside) = tokio::io::split(inside);
     let (mut from_outside, mut to_outside) = outside.into_split();
     let there = async {
-        match pump(&mut from_inside, &mut to_outside, &tally.sent, Some(purse)).await {
+        match pump(&mut from_inside, &mut to_outside, &tally.sent, Some(spender)).await {
             Ok(()) | Err(Broken::Stream) => std::future::pending().await,
             Err(Broken::Refused(reason)) => reason,
         }
@@ -313,7 +305,7 @@ async fn carry(
     tally
 }
 
-impl Purse<'_> {
+impl Spender<'_> {
     /// Takes these bytes out of the budget.
     async fn spend(&self, bytes: u64) -> Result<(), Reason> {
         // They are sent in any case: nothing is given back.
@@ -336,12 +328,12 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// Copies until the end or an error, and counts; with a purse, as much as it holds.
+/// Copies until the end or an error, and counts; with a spender, as much as its budget holds.
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     passed: &Counter,
-    purse: Option<&Purse<'_>>,
+    spender: Option<&Spender<'_>>,
 ) -> Result<(), Broken> {
     let mut piece = vec![0; PIECE];
     loop {
@@ -349,8 +341,8 @@ async fn pump(
         if length == 0 {
             return Ok(to.shutdown().await?);
         }
-        if let Some(purse) = purse {
-            purse.spend(length as u64).await.map_err(Broken::Refused)?;
+        if let Some(spender) = spender {
+            spender.spend(length as u64).await.map_err(Broken::Refused)?;
         }
         to.write_all(piece.get(..length).unwrap_or_default()).await?;
         passed.add(length as u64);
