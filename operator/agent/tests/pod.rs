@@ -181,7 +181,7 @@ fn the_agent_serves_as_pid_1_and_shows_nothing_of_itself() {
     for (line, expected) in [
         ("cat /proc/1/environ 2>&1", "cat: /proc/1/environ: Permission denied\n"),
         ("ls /proc/1/fd /proc/1/cwd/ 2>&1 | grep -c denied", "2\n"),
-        ("env | grep -c -e WS_ -e PRIVATE", "0\n"),
+        ("env | grep -c -e ^WS_ -e PRIVATE", "0\n"),
         ("id -u; ulimit -c", "10000\n0\n"),
         (
             "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | cut -f2 | xargs",
