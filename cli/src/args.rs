@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completions, describe, diff, down, ls, policy, presets, pull, run, up, version,
+    attach, completions, describe, diff, down, egress, ls, policy, presets, pull, run, up, version,
 };
 
 /// Disposable, contained workspaces for coding agents, on your Kubernetes cluster
@@ -58,6 +58,7 @@ pub enum Command {
     Diff(diff::Args),
     Pull(pull::Args),
     Down(down::Args),
+    Egress(egress::Args),
     Policy(policy::Args),
     Presets(presets::Args),
     Completions(completions::Args),

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod describe;
 pub mod diff;
 pub mod down;
+pub mod egress;
 pub mod ls;
 pub mod policy;
 pub mod presets;
@@ -62,6 +63,7 @@ pub async fn dispatch(command: Command, context: &mut Context) -> Result<u8, Err
         Command::Diff(args) => diff::run(args, context).await,
         Command::Pull(args) => pull::run(args, context).await,
         Command::Down(args) => down::run(args, context).await,
+        Command::Egress(args) => egress::run(args, context).await,
         Command::Policy(args) => policy::run(args, context).await,
         Command::Presets(args) => presets::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

@@ -16,6 +16,7 @@ mod carrier;
 mod changes;
 mod cluster;
 mod commands;
+mod decisions;
 mod denied;
 mod dial;
 mod ending;

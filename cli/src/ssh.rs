@@ -119,6 +119,16 @@ impl Connection {
         Ok(channel)
     }
 
+    /// Opens a channel of type `direct-tcpip` (RFC 4254 §7.2).
+    pub async fn forward(&self, host: &str, port: u16) -> Result<Channel<Msg>, Error> {
+        let opened = self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
+        match timeout(TURN_LIMIT, opened).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(Error::lost(&chain(&error))),
+            Err(_) => Err(Error::lost("the agent does not answer")),
+        }
+    }
+
     /// For whoever sends much: when to go on.
     pub fn gate(&self) -> Gate {
         self.gate.clone()

@@ -69,6 +69,7 @@ reasons! {
         InvalidImage,
         ImageNotAllowed,
         UnknownEgressRule,
+        InvalidEgress,
         LifetimeTooLong,
         InvalidKey,
         /// A pod that is not ours has the workspace's name.

@@ -13,6 +13,7 @@ use ws_api::{
     names::{ClassName, WorkspaceName},
     workspace::Workspace,
 };
+use ws_policy::class::ClassPolicy;
 
 use crate::{
     reason::{Cause, Reason},
@@ -61,6 +62,10 @@ pub enum Invalid {
     ImageNotAllowed { class: String, image: String, allowed: Vec<String> },
     #[error("class `{class}` has no egress rule `{rule}`; its rules are: {}", .rules.join(", "))]
     UnknownEgressRule { class: String, rule: String, rules: Vec<String> },
+    #[error(
+        "the egress of class `{class}` cannot be used: {problems}; let an admin correct it, `ws policy explain {class}` checks it"
+    )]
+    Egress { class: String, problems: String },
     #[error("a lifetime of {} is longer than the {} that class `{class}` allows; ask for less", hours(*.asked), hours(*.max))]
     LifetimeTooLong { class: String, asked: Duration, max: Duration },
     #[error(
@@ -78,6 +83,7 @@ impl From<Invalid> for Cause {
             Invalid::Image(_) => Reason::InvalidImage,
             Invalid::ImageNotAllowed { .. } => Reason::ImageNotAllowed,
             Invalid::UnknownEgressRule { .. } => Reason::UnknownEgressRule,
+            Invalid::Egress { .. } => Reason::InvalidEgress,
             Invalid::LifetimeTooLong { .. } => Reason::LifetimeTooLong,
             Invalid::Key(_) => Reason::InvalidKey,
         };
@@ -117,12 +123,18 @@ pub fn validate(workspace: &Workspace, class: &WorkspaceClass) -> Result<Validat
     let class_name = class.name_any();
     check_egress(workspace, class)?;
     let invalid_name = |error: ws_api::names::InvalidName| Invalid::Name(error.to_string());
+    let class_id: ClassName = class_name.parse().map_err(invalid_name)?;
+    // The gateway would deny everything by it: whoever makes a workspace learns why before.
+    ClassPolicy::compile(class_id.clone(), &class.spec.egress).map_err(|problems| Invalid::Egress {
+        class: class_name.clone(),
+        problems: printable(&problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    })?;
     Ok(Validated {
         name: name.parse().map_err(invalid_name)?,
         namespace: workspace.namespace().unwrap_or_default(),
         uid: workspace.uid().unwrap_or_default(),
         owner: owner(workspace),
-        class: class_name.parse().map_err(invalid_name)?,
+        class: class_id,
         image: image(spec.image.as_deref(), class)?,
         runtime_class: class.spec.runtime_class_name.clone(),
         resources: class.spec.resources.clone(),

@@ -61,7 +61,8 @@ impl Route {
         copy_bidirectional(&mut inside, &mut outside).await.map(drop)
     }
 
-    async fn open(&self) -> io::Result<TcpStream> {
+    /// A connection that is the host's.
+    pub async fn open(&self) -> io::Result<TcpStream> {
         let Self { gateway, host, port } = self;
         let mut stream = TcpStream::connect(gateway).await?;
         stream.set_nodelay(true)?;

@@ -2,7 +2,7 @@
 //! name an address of its own there. Nothing is asked of anybody: what no rule names does not exist.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -25,6 +25,10 @@ pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 1);
 /// Names at most: more than a class can have.
 const MAX_NAMES: usize = 4_096;
+/// Names that are told to have been asked for in vain, at a time.
+const MAX_IN_VAIN: usize = 8;
+/// Longest name (RFC 1035 §3.1), as text.
+const MAX_NAME: usize = 253;
 /// Seconds for which an answer holds. An address stays its name's, so that this matters little.
 const TTL: u32 = 5;
 /// Largest query over UDP.
@@ -36,12 +40,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Names {
     known: Mutex<HashMap<String, Ipv4Addr>>,
     missed: Notify,
+    /// Names that were asked for in vain and not taken yet.
+    in_vain: Mutex<HashSet<String>>,
 }
 
 impl Names {
     /// The address of a name. None: there is no more.
     pub fn insert(&self, name: &str) -> Option<Ipv4Addr> {
-        let mut names = self.lock();
+        let mut names = lock(&self.known);
         if let Some(address) = names.get(name) {
             return Some(*address);
         }
@@ -56,12 +62,22 @@ impl Names {
         self.missed.notified().await;
     }
 
-    fn get(&self, name: &str) -> Option<Ipv4Addr> {
-        self.lock().get(name).copied()
+    /// Takes the names that were asked for in vain since the last time.
+    pub fn take_in_vain(&self) -> HashSet<String> {
+        std::mem::take(&mut *lock(&self.in_vain))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ipv4Addr>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn miss(&self, name: &str) {
+        let mut names = lock(&self.in_vain);
+        if names.len() < MAX_IN_VAIN && is_speakable(name) {
+            names.insert(name.to_owned());
+        }
+        drop(names);
+        self.missed.notify_one();
+    }
+
+    fn get(&self, name: &str) -> Option<Ipv4Addr> {
+        lock(&self.known).get(name).copied()
     }
 
     /// Answers a query; none if it is none.
@@ -82,7 +98,7 @@ impl Names {
         answer.metadata.response_code = match self.get(name.trim_end_matches('.')) {
             _ if query.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
             None => {
-                self.missed.notify_one();
+                self.miss(name.trim_end_matches('.'));
                 ResponseCode::NXDomain
             }
             Some(address) => {
@@ -130,6 +146,15 @@ impl Names {
     }
 }
 
+/// Whether a name may stand in a line that the agent writes.
+fn is_speakable(name: &str) -> bool {
+    name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use hickory_proto::{op::Query, rr::Name};
@@ -172,6 +197,21 @@ mod tests {
         let none = Message::query().to_vec().unwrap();
         let answer = Message::from_vec(&names.answer(&none).unwrap()).unwrap();
         assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
+    }
+
+    #[test]
+    fn what_is_asked_for_in_vain_is_told_once_and_only_if_it_can_be_written() {
+        let names = Names::default();
+        names.insert("docs.example");
+        for name in ["docs.example.", "telemetry.example.", "TELEMETRY.example.", "a\\013b.example."] {
+            asked(&names, name, RecordType::A);
+        }
+        assert_eq!(names.take_in_vain(), HashSet::from(["telemetry.example".to_owned()]));
+        for number in 0..100 {
+            asked(&names, &format!("{number}.example."), RecordType::AAAA);
+        }
+        assert_eq!(names.take_in_vain().len(), MAX_IN_VAIN);
+        assert!(names.take_in_vain().is_empty());
     }
 
     #[test]

@@ -33,6 +33,9 @@ const REFRESH: (Duration, Duration) = (Duration::from_secs(30), Duration::from_m
 /// How long a program waits for the way out before it is started without.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where a program most likely wanted to go.
+const HTTPS: u16 = 443;
+
 /// Variables of programs, once the way out is known.
 pub type Placeholders = Arc<BTreeMap<String, String>>;
 
@@ -94,9 +97,19 @@ impl Finder {
                 Ok(way_out) => self.take(way_out, &mut carried),
                 Err(error) => tracing::warn!(%error, "cannot read the way out"),
             }
+            self.tell_in_vain().await;
             let (seldom, often) = REFRESH;
             sleep(often).await;
             timeout(seldom, self.names.missed()).await.ok();
+        }
+    }
+
+    /// Asks the gateway for what programs looked for and no rule names, so that it is written down as denied. What knows of proxies
+    /// asks there itself.
+    async fn tell_in_vain(&self) {
+        for host in self.names.take_in_vain() {
+            let route = Route { gateway: self.gateway, host: host.into(), port: HTTPS };
+            timeout(PATIENCE, route.open()).await.ok();
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a class lets its workspaces reach: the objects that an admin writes. The gateway decides by them.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Egress {
 /// Bytes that may leave.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.upload) || has(self.request)").message("say `upload`, `request` or both"))]
+#[x_kube(validation = Rule::new("has(self.upload) || has(self.request) || has(self.notFound)").message("say `upload`, `request` or `notFound`"))]
 pub struct Budget {
     /// In a workspace's life: request lines, headers and bodies, as they are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,13 +34,18 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::quantity)]
     pub request: Option<Quantity>,
+    /// Answers in a workspace's life that say there is no such thing (404 and 410): what is asked for in vain can carry a message
+    /// to whoever reads the host's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub not_found: Option<i32>,
 }
 
 /// Something outside that workspaces may reach.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.service) != (has(self.hosts) || has(self.preset))")
-    .message("a rule names either a service of the cluster, or hosts, a preset or both"))]
+#[x_kube(validation = Rule::new("has(self.service) ? !has(self.hosts) : has(self.hosts) || has(self.preset)")
+    .message("a rule names either a service of the cluster, or hosts, or a preset that has hosts"))]
 #[x_kube(validation = Rule::new("!has(self.service) || !(has(self.scheme) || has(self.ports))")
     .message("a service says its port itself"))]
 #[x_kube(validation = Rule::new("!has(self.allow) || !has(self.preset)")
@@ -89,6 +94,17 @@ pub struct EgressRule {
         inner(length(max = 140), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$"))
     )]
     pub repositories: Vec<String>,
+    /// Models that may be asked, with a preset that knows where a request names them: exact names, or what they begin with
+    /// (`claude-*`). Left out: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/-]*\\*?$"))
+    )]
+    pub models: Vec<String>,
+    /// Which packages may be fetched, with a preset that knows where a request names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
     /// A Service of the cluster instead of hosts outside. Workspaces reach it as `http://NAME.NAMESPACE.svc:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
@@ -101,6 +117,25 @@ pub struct EgressRule {
     /// Left out: what the preset says, or a share of the class's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+}
+
+/// Packages of a registry that may be fetched.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.minimumAge)").message("say `names`, `minimumAge` or both"))]
+pub struct Packages {
+    /// Exact names, or what they begin with (`@acme/*`), as the registry spells them. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1024),
+        inner(length(min = 1, max = 214), regex(pattern = "^[@A-Za-z0-9][A-Za-z0-9@._~/!-]*\\*?$"))
+    )]
+    pub names: Option<Vec<String>>,
+    /// How long a version must have been there: a day, and most of those that were taken over are found out. By the registry's
+    /// `Last-Modified`; what has none is not passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"))]
+    pub minimum_age: Option<Duration>,
 }
 
 /// How the gateway speaks to a host.
@@ -118,7 +153,7 @@ pub enum Scheme {
 pub struct Requests {
     #[schemars(length(min = 1, max = 16), inner(length(max = 16), regex(pattern = "^[A-Z]+$")))]
     pub methods: Vec<String>,
-    /// Patterns on the canonical path: `{name}` is any text in one segment, `/**` at the end is any rest.
+    /// Patterns on the canonical path: `{name}` is any text in one segment, `**` as a segment any others.
     #[schemars(length(min = 1, max = 64), inner(length(max = 256), regex(pattern = "^/")))]
     pub paths: Vec<String>,
     /// Names of query parameters that may be there; `*`: any. Left out: none.
@@ -133,6 +168,23 @@ pub struct Requests {
     /// What a body has to be. Left out: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
+    /// That packages are asked for: what [`EgressRule::packages`] holds for. Left out: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+}
+
+/// What a request asks a registry for.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// The package's name, made of placeholders of all the paths: `@{scope}/{name}`; `{**}` is what `**` stands for. Left out: the
+    /// path does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+    /// Whether the answer is a version of the package, which has an age.
+    #[serde(default)]
+    pub version: bool,
 }
 
 /// A header that is passed on.

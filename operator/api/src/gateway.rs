@@ -17,6 +17,50 @@ pub const ISOLATED_PATH: &str = "/v1/isolated";
 /// Path on the proxy port, in origin form, at which an agent gets its [`WayOut`] as JSON.
 pub const WAY_OUT_PATH: &str = "/v1/way-out";
 
+/// The gateway's own name, at port [`OWN_PORT`] behind the proxy port, for whoever must know that it is the gateway that answers: its
+/// certificate is by the authority in the Workspace's status, whose key nobody else has.
+pub const OWN_HOST: &str = "gateway.ws.internal";
+pub const OWN_PORT: u16 = 443;
+
+/// Path at [`OWN_HOST`] with the decisions on the workspace that asks, as a [`Decided`] a line; with `?follow` it does not end.
+pub const DECISIONS_PATH: &str = "/v1/decisions";
+
+/// A line of the audit log, and of [`DECISIONS_PATH`]: one decision, or several of which nothing more is kept.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Decided {
+    /// When it was over (RFC 3339).
+    pub ts: String,
+    /// Number of the decision among the workspace's, in one process of the gateway.
+    pub seq: u64,
+    /// `allowed` or `denied`.
+    pub decision: String,
+    /// How many decisions the line stands for.
+    pub count: u64,
+    /// Why it was denied, or did not come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The rule that allowed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    pub method: String,
+    /// Hostile: what the workspace asked for.
+    pub host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The rule's pattern that the path fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Whether the gateway put a credential in.
+    pub credential: bool,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub milliseconds: u64,
+}
+
 /// What programs of a workspace need to find their way out. It is no secret, and no permission: each request is decided on.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

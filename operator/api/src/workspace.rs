@@ -125,6 +125,9 @@ pub struct EgressStatus {
     pub allowed: i64,
     pub denied: i64,
     pub uploaded_bytes: i64,
+    /// The authority by which the gateway vouches for hosts outside and for itself, as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// Bytes that the gateways set aside of the class's budget. What of them was not sent may still be.
     pub reserved_bytes: i64,
     /// The same, and what was sent, for each rule that was used.
@@ -144,6 +147,8 @@ pub struct RuleEgress {
     pub sent_bytes: i64,
     /// Of the rule's own budget.
     pub reserved_bytes: i64,
+    /// Answers that said there is no such thing.
+    pub not_found: i64,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

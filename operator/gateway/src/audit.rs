@@ -1,5 +1,5 @@
-//! The audit log: one JSON object a line, for each decision, each with the hash of the one before it. No path, no query, no body,
-//! no header's value.
+//! The audit log: one JSON object a line, for each decision, each with the hash of the one before it. No query, no body, no header's
+//! value, and of a path the pattern that it fits.
 //!
 //! It never makes a request wait: a workspace that floods it gets one line a second that sums up the rest, and what a stuck
 //! reader leaves no room for is dropped and counted. Gaps in `seq` show both.
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
-use ws_policy::{decide::Allowed, host::MAX_NAME};
+use ws_policy::{decide::Allowed, host::MAX_NAME, path::Path};
 
 mod burst;
 mod chain;
@@ -57,6 +57,8 @@ pub struct Subject {
 #[derive(Clone, Debug)]
 pub struct Passage {
     pub rule: String,
+    /// The rule's pattern that the path fits.
+    pub path: Option<String>,
     /// Of the answer; none: there was none, or it is no request.
     pub status: Option<StatusCode>,
     /// Why it did not come to its end.
@@ -113,6 +115,8 @@ struct On {
     method: String,
     host: String,
     port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
     source: IpAddr,
     #[serde(flatten)]
     passed: Option<Passed>,
@@ -130,9 +134,10 @@ struct Passed {
 
 impl Passage {
     /// Of what has just been allowed.
-    pub fn of(allowed: &Allowed, has_credential: bool) -> Self {
+    pub fn of(allowed: &Allowed, path: Option<&Path>, has_credential: bool) -> Self {
         Self {
-            rule: allowed.rule().map(|rule| rule.name.clone()).unwrap_or_default(),
+            rule: allowed.rule_name().to_owned(),
+            path: path.and_then(|path| allowed.path_pattern(path)),
             status: None,
             failure: None,
             has_credential,
@@ -168,6 +173,7 @@ impl Audit {
         self.record(Some(session), Decision::Allowed, || On {
             reason: passage.failure.map(Reason::as_str),
             rule: Some(passage.rule),
+            path: passage.path,
             passed: Some(Passed {
                 status: passage.status.map(|status| status.as_u16()),
                 credential: passage.has_credential,
@@ -181,10 +187,18 @@ impl Audit {
 
     fn record(&self, session: Option<&Arc<Session>>, decision: Decision, on: impl FnOnce() -> On) {
         let admission = self.burst(session).admit(decision, Instant::now());
+        let (Admission::Write { seq } | Admission::Hold { seq, .. }) = admission;
+        let Ok(line) = serde_json::to_vec(&line(session, decision, seq, 1, Some(on()))) else {
+            self.shared.metrics.audit_lost.inc();
+            return;
+        };
+        if let Some(session) = session {
+            session.decisions().push(seq, &line);
+        }
         match admission {
-            Admission::Write { seq } => self.send(&line(session, decision, seq, 1, Some(on()))),
-            Admission::Hold { first: false } => (),
-            Admission::Hold { first: true } => {
+            Admission::Write { .. } => self.send(line),
+            Admission::Hold { first: false, .. } => (),
+            Admission::Hold { first: true, .. } => {
                 let (audit, session) = (self.clone(), session.cloned());
                 self.shared.summaries.spawn(async move { audit.summarize(session, decision).await });
             }
@@ -210,16 +224,18 @@ impl Audit {
     async fn summarize(&self, session: Option<Arc<Session>>, decision: Decision) {
         self.shared.closing.run_until_cancelled(sleep(REFILL)).await;
         let held = self.burst(session.as_ref()).release(decision);
-        self.send(&line(session.as_ref(), decision, held.seq, held.count, None));
+        match serde_json::to_vec(&line(session.as_ref(), decision, held.seq, held.count, None)) {
+            Ok(line) => self.send(line),
+            Err(_) => drop(self.shared.metrics.audit_lost.inc()),
+        }
     }
 
     fn burst<'a>(&'a self, session: Option<&'a Arc<Session>>) -> MutexGuard<'a, Burst> {
         session.map_or_else(|| lock(&self.shared.strangers), |session| session.burst())
     }
 
-    fn send(&self, line: &Line<'_>) {
-        let sent = serde_json::to_vec(line).map(|line| self.shared.lines.try_send(Message::Line(line)));
-        if !matches!(sent, Ok(Ok(()))) {
+    fn send(&self, line: Vec<u8>) {
+        if self.shared.lines.try_send(Message::Line(line)).is_err() {
             self.shared.metrics.audit_lost.inc();
         }
     }
@@ -253,6 +269,7 @@ impl On {
             method: subject.method.chars().take(MAX_METHOD).collect(),
             host: subject.host.escape_default().take(MAX_NAME).collect(),
             port: subject.port,
+            path: None,
             source: subject.source,
             passed: None,
         }

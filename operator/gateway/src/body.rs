@@ -73,6 +73,8 @@ pub struct Inward<R> {
     pub inner: Incoming,
     /// What must not be in it.
     pub search: Option<Search>,
+    /// What follows when all that was held back is passed on.
+    pub trailers: Option<HeaderMap>,
     /// Resolves when it is allowed no longer.
     pub lost: BoxFuture<'static, ()>,
     pub tally: Tally,
@@ -167,9 +169,11 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
             return Poll::Ready(Some(Err(self.tally.failure.note(BodyError::Revoked))));
         }
         loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(self.last(trailers)));
+            }
             let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
-                let rest = self.search.as_mut().map(Search::finish).filter(|rest| !rest.is_empty());
-                return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+                return Poll::Ready(self.held_back());
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -191,7 +195,10 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
                     }
                 }
                 Err(frame) => {
-                    return Poll::Ready(frame.into_trailers().ok().map(|trailers| self.last(trailers)));
+                    self.trailers = frame.into_trailers().ok();
+                    if let Some(rest) = self.held_back() {
+                        return Poll::Ready(Some(rest));
+                    }
                 }
             }
         }
@@ -207,6 +214,12 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
 }
 
 impl<R> Inward<R> {
+    /// What the search kept, because it might have been the beginning of a credential.
+    fn held_back(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let rest = self.search.as_mut().map(Search::finish).filter(|rest| !rest.is_empty());
+        rest.map(|rest| Ok(Frame::data(rest)))
+    }
+
     /// Trailers (RFC 9110 §6.5), which say how a call of gRPC ended.
     fn last(&mut self, mut trailers: HeaderMap) -> Result<Frame<Bytes>, BodyError> {
         crate::headers::inward(&mut trailers);

@@ -40,7 +40,7 @@ pub async fn reserve(
     (least, most): (u64, u64),
     sent: Counter,
 ) -> Result<Reserved, Refusal> {
-    let rule = || allowed.rule().map(|rule| rule.name.clone()).unwrap_or_default();
+    let rule = || allowed.rule_name().to_owned();
     let Budget { life, request } = allowed.budget();
     if let Some(max) = request.filter(|max| least > *max) {
         return Err(Refusal::RequestTooLong { rule: rule(), max });
@@ -63,6 +63,24 @@ pub async fn reserve(
         }
     }
     Err(Refusal::BudgetUnknown(rule()))
+}
+
+/// Whether a rule still has answers left that may say there is no such thing.
+///
+/// They are counted by each replica for itself, from what the status says when it first needs to know: a workspace speaks to one
+/// replica as long as that lives.
+pub async fn allows_guess(reports: &Reports, session: &Session, allowed: &Allowed) -> Result<(), Refusal> {
+    let rule = allowed.rule_name();
+    let Some(max) = allowed.rule().and_then(|rule| rule.not_found) else { return Ok(()) };
+    let counted = session.not_found().get(rule).copied();
+    let count = if let Some(count) = counted {
+        count
+    } else {
+        let before = reports.not_found(session, rule).await;
+        let before = before.map_err(|_| Refusal::BudgetUnknown(rule.to_owned()))?;
+        *session.not_found().entry(rule.to_owned()).or_insert(before)
+    };
+    if count < max { Ok(()) } else { Err(Refusal::Guesses { rule: rule.to_owned(), max }) }
 }
 
 /// Takes bytes that are set aside already.

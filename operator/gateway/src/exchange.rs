@@ -4,7 +4,11 @@
 //! head ─▶ decide ─▶ (body ─▶ decide) ─▶ Allowed ─▶ headers, credential ─▶ upstream ─▶ answer, searched ─▶ workspace
 //! ```
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -22,6 +26,8 @@ use ws_policy::{
     decide::{Allowed, Budget, Decision, Denied, Undecided, decide},
     request::{Malformed, Request},
 };
+
+mod age;
 
 use crate::{
     audit::{Passage, Subject},
@@ -110,10 +116,10 @@ impl Proxy {
         let (allowed, coming) = self.judge(&policy, request, &head.headers, body).await?;
         let injected = self.inject(&allowed).await?;
         let outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
-        let (tally, head, max) =
-            (Tally::default(), size(&outgoing), allowed.body().map_or(0, |body| body.max));
+        let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
         let (least, most) = coming.length().map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
+        budget::allows_guess(&self.reports, &asker.session, &allowed).await?;
         let reserved =
             budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
         tally.sent.add(head);
@@ -150,11 +156,14 @@ impl Proxy {
             return record.fail(&failed.refusal(&request.host));
         }
         let (mut parts, body) = answer.into_parts();
+        if let Err(refusal) = age::check(&allowed, &parts, SystemTime::now()) {
+            return record.fail(&refusal);
+        }
         if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.passage.rule) {
             return record.fail(&refusal);
         }
         let tally = record.tally.clone();
-        let body = Inward { inner: body, search, lost, tally, record };
+        let body = Inward { inner: body, search, trailers: None, lost, tally, record };
         Response::from_parts(parts, body.boxed_unsync())
     }
 
@@ -213,10 +222,10 @@ impl Proxy {
 
 /// Whether a policy still has the rule that a request was allowed by. Its body is not judged again: it is on its way.
 fn still_allows(request: &Request, allowed: &Allowed) -> impl Fn(&Policy) -> bool + Send + Sync + 'static {
-    let (request, rule) = (request.clone(), allowed.rule().map(|rule| rule.name.clone()));
+    let (request, rule) = (request.clone(), allowed.rule_name().to_owned());
     move |policy| match decide(policy, &request) {
-        Ok(Decision::Allowed(now)) => now.rule().map(|rule| &rule.name) == rule.as_ref(),
-        Ok(Decision::NeedsBody(undecided)) => undecided.may_be_by(rule.as_deref().unwrap_or_default()),
+        Ok(Decision::Allowed(now)) => now.rule_name() == rule,
+        Ok(Decision::NeedsBody(undecided)) => undecided.may_be_by(&rule),
         Err(_) => false,
     }
 }
@@ -247,8 +256,7 @@ fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal>
     let rule = record.passage.rule.clone();
     match record.tally.failure.get()? {
         Reason::BodyTooLong => {
-            let (host, max) = (request.host.clone(), allowed.body().map_or(0, |body| body.max));
-            Some(Denied::BodyTooLong { host, rule, max }.into())
+            Some(Denied::BodyTooLong { host: request.host.clone(), rule, max: allowed.max_body() }.into())
         }
         Reason::OverBudget => {
             let Budget { life, request } = allowed.budget();
@@ -329,7 +337,7 @@ impl Record {
             proxy: proxy.clone(),
             session: asker.session.clone(),
             subject: asker.subject(request),
-            passage: Passage::of(allowed, has_credential),
+            passage: Passage::of(allowed, Some(&request.path), has_credential),
             tally,
             began: Instant::now(),
             is_denied: false,

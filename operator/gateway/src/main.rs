@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kube::{
     Api, Config,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, ListParams},
     runtime::watcher,
 };
 use prometheus_client::registry::Registry;
@@ -26,6 +26,7 @@ use ws_gateway::{
     body::Room,
     canary,
     credentials::Credentials,
+    lease,
     metrics::Metrics,
     policies::Policies,
     proxy::{BODIES, Proxy},
@@ -72,7 +73,8 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (index, sessions) = channel(Sessions::default());
     let (judge, policies) = channel(Policies::default());
     let audit = Audit::start(io::stdout(), metrics.clone()).context("cannot start the audit log")?;
-    let reports = Reports::new(client.clone(), sessions.clone(), metrics.clone());
+    let reports =
+        Reports::new(client.clone(), sessions.clone(), metrics.clone()).vouched_by(authority.certificate());
     let proxy = Proxy {
         sessions,
         policies,
@@ -101,8 +103,11 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         (ApiResource::erase::<WorkspaceClass>(&()), ApiResource::erase::<Workspace>(&()));
     let classes = Api::<DynamicObject>::all_with(client.clone(), &classes);
     let workspaces = Api::<DynamicObject>::all_with(client.clone(), &workspaces);
+    let newest = classes.clone();
+    let answers = async move || newest.list_metadata(&ListParams::default().limit(1)).await.map(drop);
     tokio::join!(
         requests,
+        lease::keep(answers, judge.clone(), drained.clone()),
         admin::serve(admin_listener, readiness, registry, drained.clone()),
         watch::run::<Pods>(Api::all(client), pods, index, metrics.clone(), no_pods, drained.clone()),
         watch::run::<Classes>(

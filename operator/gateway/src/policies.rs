@@ -14,6 +14,8 @@ pub struct Policies {
     classes: HashMap<String, Compiled>,
     /// By UID.
     workspaces: HashMap<String, Member>,
+    /// Nobody knows whether they still hold.
+    are_stale: bool,
 }
 
 /// A class's policy, or what is wrong with it.
@@ -38,6 +40,8 @@ struct Choice {
 pub enum Unjudged {
     #[error("this workspace is not known yet, or no longer")]
     Unknown,
+    #[error("the gateway has not reached the API server for minutes, so it cannot tell what is allowed")]
+    Stale,
     #[error("class \"{0}\" does not exist")]
     NoClass(String),
     #[error("class \"{class}\" is invalid, so nothing is allowed: {problem}")]
@@ -84,7 +88,15 @@ fn compiled(object: &DynamicObject) -> Result<ClassPolicy, String> {
 impl Policies {
     /// What the workspace with this UID may reach.
     pub fn of(&self, workspace_uid: &str) -> Result<Policy, Unjudged> {
+        if self.are_stale {
+            return Err(Unjudged::Stale);
+        }
         self.workspaces.get(workspace_uid).map_or(Err(Unjudged::Unknown), |member| member.policy.clone())
+    }
+
+    /// Says whether they still hold; whether that is news.
+    pub fn set_stale(&mut self, are_stale: bool) -> bool {
+        std::mem::replace(&mut self.are_stale, are_stale) != are_stale
     }
 
     pub fn classes(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::{Response, request::Parts};
+use http::{Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use ws_policy::{class::Policy, decide::decide_tunnel};
 use ws_runtime::drain;
 
 mod connection;
+mod own;
 mod statement;
 mod stream;
 mod tunnel;
@@ -113,6 +114,9 @@ impl Proxy {
 
     /// Decides on a tunnel.
     async fn open(self: &Arc<Self>, asker: &Asker, destination: &Destination) -> Result<Opened, Refusal> {
+        if destination.is_gateway() {
+            return Ok(tunnel::to_gateway(self, asker.clone(), destination.clone()));
+        }
         let (policy, standing) = self.policy(&asker.session).await?;
         let tunnel = decide_tunnel(&policy, &destination.host, destination.port)?;
         tunnel::open(self, asker.clone(), destination.clone(), tunnel, standing).await
@@ -171,7 +175,8 @@ impl Proxy {
     /// Records what was allowed, when it is over.
     pub(crate) fn passed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
         self.count(Decision::Allowed, None);
-        self.reports.allowed(session, &passage.rule, passage.sent_bytes);
+        let is_missing = matches!(passage.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
+        self.reports.allowed(session, &passage.rule, passage.sent_bytes, is_missing);
         self.audit.allowed(session, subject, passage);
     }
 

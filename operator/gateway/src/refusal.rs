@@ -1,5 +1,7 @@
 //! What a workspace is told when it does not get what it asked for.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 use ws_policy::{decide::Denied, host::Host, request::Malformed};
@@ -53,6 +55,16 @@ pub enum Refusal {
         "the credential of rule \"{rule}\" cannot be read; ask your admin to look at Secret \"{secret}\""
     )]
     NoCredential { rule: String, secret: String },
+    #[error("denied: rule \"{rule}\" allows versions that are {} old, and this one is of {since}", span(*minimum))]
+    TooNew { rule: String, since: String, minimum: Duration },
+    #[error(
+        "denied: rule \"{rule}\" allows versions of some age, and the registry does not say that of this one"
+    )]
+    NoAge { rule: String },
+    #[error(
+        "denied: {max} times there was nothing where this workspace looked by rule \"{rule}\", and that is all it may"
+    )]
+    Guesses { rule: String, max: u64 },
     #[error("the answer held the credential of rule \"{0}\", so it is not passed on")]
     Reflected(String),
 }
@@ -83,6 +95,9 @@ pub enum Reason {
     Unreachable,
     NoCredential,
     CredentialReflected,
+    TooNew,
+    PackageNotAllowed,
+    NotFoundBudget,
 }
 
 impl From<Misfit> for Refusal {
@@ -109,6 +124,7 @@ impl Refusal {
                 Denied::PortNotAllowed { .. } => Reason::PortNotAllowed,
                 Denied::SchemeNotAllowed { .. } => Reason::SchemeNotAllowed,
                 Denied::RequestNotAllowed { .. } => Reason::RequestNotAllowed,
+                Denied::PackageNotAllowed { .. } => Reason::PackageNotAllowed,
                 Denied::QueryNotAllowed { .. } => Reason::QueryNotAllowed,
                 Denied::BodyTooLong { .. } => Reason::BodyTooLong,
                 Denied::Body { .. } => Reason::BodyRule,
@@ -122,6 +138,8 @@ impl Refusal {
             Self::Unreachable { .. } => Reason::Unreachable,
             Self::NoCredential { .. } => Reason::NoCredential,
             Self::Reflected(_) => Reason::CredentialReflected,
+            Self::TooNew { .. } | Self::NoAge { .. } => Reason::TooNew,
+            Self::Guesses { .. } => Reason::NotFoundBudget,
         }
     }
 
@@ -150,7 +168,10 @@ impl Refusal {
             | Self::Unjudged(_)
             | Self::Denied(_)
             | Self::Revoked(_)
-            | Self::SpecialAddress(_) => StatusCode::FORBIDDEN,
+            | Self::SpecialAddress(_)
+            | Self::TooNew { .. }
+            | Self::NoAge { .. }
+            | Self::Guesses { .. } => StatusCode::FORBIDDEN,
         }
     }
 }
@@ -163,6 +184,11 @@ pub fn text(status: StatusCode, line: &impl std::fmt::Display) -> Response<Body>
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+/// A time as rules write it: `24h`.
+fn span(time: Duration) -> kube::core::Duration {
+    time.into()
 }
 
 impl Reason {
@@ -191,6 +217,9 @@ impl Reason {
             Self::Unreachable => "unreachable",
             Self::NoCredential => "no-credential",
             Self::CredentialReflected => "credential-reflected",
+            Self::TooNew => "too-new",
+            Self::PackageNotAllowed => "package-not-allowed",
+            Self::NotFoundBudget => "not-found-budget",
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Reports {
     client: Client,
     sessions: watch::Receiver<Sessions>,
     metrics: Metrics,
+    /// The gateway's authority, as PEM.
+    authority: Option<Arc<str>>,
     slots: Arc<Semaphore>,
     writers: TaskTracker,
     closing: CancellationToken,
@@ -81,10 +83,17 @@ impl Reports {
             client,
             sessions,
             metrics,
+            authority: None,
             slots: Arc::new(Semaphore::new(CONCURRENCY)),
             writers: TaskTracker::new(),
             closing: CancellationToken::new(),
         }
+    }
+
+    /// Has the statuses name the gateway's authority, as PEM.
+    #[must_use]
+    pub fn vouched_by(self, authority: &str) -> Self {
+        Self { authority: Some(authority.into()), ..self }
     }
 
     /// Counts a denied request. The host is hostile and may be empty.
@@ -92,9 +101,26 @@ impl Reports {
         self.note(session, |account| account.deny(host, Timestamp::now()));
     }
 
-    /// Counts what was allowed, and the bytes that it sent.
-    pub fn allowed(&self, session: &Arc<Session>, rule: &str, sent_bytes: u64) {
-        self.note(session, |account| account.allow(rule, sent_bytes));
+    /// Counts what was allowed, the bytes that it sent, and whether it was answered that there is no such thing.
+    pub fn allowed(&self, session: &Arc<Session>, rule: &str, sent_bytes: u64, is_missing: bool) {
+        if is_missing && let Some(count) = session.not_found().get_mut(rule) {
+            *count += 1;
+        }
+        self.note(session, |account| account.allow(rule, sent_bytes, is_missing));
+    }
+
+    /// Answers that said there is no such thing, as the status counts them.
+    pub async fn not_found(&self, session: &Session, rule: &str) -> Result<u64, Unreserved> {
+        let seen = session.account().seen.clone();
+        let seen = if let Some(seen) = seen {
+            seen
+        } else {
+            let identity = session.identity();
+            let workspaces: Api<Workspace> = Api::namespaced(self.client.clone(), &identity.namespace);
+            let _slot = self.slots.acquire().await;
+            read(&workspaces, identity).await.map_err(|_| Unreserved::Unknown)?
+        };
+        Ok(seen.owned.not_found(rule))
     }
 
     /// Sets bytes of a budget aside for this process: at least `least`, or none; at most `most`. They are written down before they
@@ -234,7 +260,7 @@ impl Reports {
                 Some(seen) => seen,
                 None => read(&workspaces, identity).await?,
             };
-            let wanted = current.owned.clone().with(pending);
+            let wanted = current.owned.clone().with(pending).vouched_by(self.authority.as_deref());
             if wanted == current.owned {
                 return Ok(current);
             }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, header, request::Parts};
 use hyper::body::Body;
-use ws_api::egress::Scheme;
+use ws_api::{
+    egress::Scheme,
+    gateway::{OWN_HOST, OWN_PORT},
+};
 use ws_policy::{
     host::{Host, MAX_NAME},
     request::{Length, Malformed, Request, authority_of, default_port},
@@ -23,6 +26,13 @@ pub enum Asked {
 pub struct Destination {
     pub host: Host,
     pub port: u16,
+}
+
+impl Destination {
+    /// Whether it is the gateway itself.
+    pub fn is_gateway(&self) -> bool {
+        self.host.as_str() == OWN_HOST && self.port == OWN_PORT
+    }
 }
 
 /// Why a request on a tunnel is not taken.

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::Notify;
 use ws_policy::decide::Purse;
 
-use crate::{audit::Burst, report::Account, sessions::Identity};
+use crate::{audit::Burst, decisions::Decisions, report::Account, sessions::Identity};
 
 #[derive(Debug)]
 pub struct Session {
@@ -18,7 +18,9 @@ pub struct Session {
     account: Mutex<Account>,
     hurry: Notify,
     burst: Mutex<Burst>,
+    decisions: Mutex<Decisions>,
     purses: Mutex<HashMap<Purse, u64>>,
+    not_found: Mutex<HashMap<String, u64>>,
 }
 
 impl Session {
@@ -28,7 +30,9 @@ impl Session {
             account: Mutex::default(),
             hurry: Notify::new(),
             burst: Mutex::default(),
+            decisions: Mutex::default(),
             purses: Mutex::default(),
+            not_found: Mutex::default(),
         }
     }
 
@@ -54,6 +58,16 @@ impl Session {
     /// Bytes of budgets that are set aside for this process and not sent yet.
     pub fn purses(&self) -> MutexGuard<'_, HashMap<Purse, u64>> {
         lock(&self.purses)
+    }
+
+    /// Answers that said there is no such thing, by the rules for which somebody counts.
+    pub fn not_found(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        lock(&self.not_found)
+    }
+
+    /// What was decided last.
+    pub fn decisions(&self) -> MutexGuard<'_, Decisions> {
+        lock(&self.decisions)
     }
 
     /// What may be written into the audit log.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderName, Method};
@@ -11,7 +12,12 @@ use ws_api::{
     names::ClassName,
 };
 
-use crate::{json::JsonRule, pattern::PathPattern};
+use crate::{
+    json::JsonRule,
+    package::{PackageName, is_one_of},
+    path::Path,
+    pattern::PathPattern,
+};
 
 mod compile;
 mod quantity;
@@ -52,6 +58,8 @@ pub struct Rule {
     pub environment: BTreeMap<String, String>,
     pub upload: Option<u64>,
     pub request: Option<u64>,
+    /// Answers in a workspace's life that may say there is no such thing.
+    pub not_found: Option<u64>,
 }
 
 impl Rule {
@@ -80,6 +88,16 @@ pub struct Allowance {
     pub(crate) query: QueryRule,
     pub headers: Vec<HeaderRule>,
     pub body: Option<BodyRule>,
+    pub(crate) package: Option<PackageRule>,
+}
+
+/// What packages may be fetched.
+#[derive(Debug)]
+pub(crate) struct PackageRule {
+    /// How a package's name is read out of a path, and those that it may be; none: any.
+    pub names: Option<(PackageName, Arc<[String]>)>,
+    /// How long a version must have been there, if the answer is one.
+    pub minimum_age: Option<Duration>,
 }
 
 /// Parameters that a query may have.
@@ -120,6 +138,23 @@ pub struct Credential {
 pub struct Policy {
     pub(crate) class: Arc<ClassPolicy>,
     pub(crate) picked: Picked,
+}
+
+impl Allowance {
+    /// The pattern that a path fits.
+    pub(crate) fn pattern(&self, path: &Path) -> Option<&PathPattern> {
+        self.paths.iter().find(|pattern| pattern.matches(path))
+    }
+}
+
+impl PackageRule {
+    /// The package that a path asks for, if it is none of those that may be fetched.
+    pub fn stranger(&self, pattern: &PathPattern, path: &Path) -> Option<String> {
+        let (name, allowed) = self.names.as_ref()?;
+        // What cannot be read is none of them.
+        let asked = name.read(pattern, path).unwrap_or_default();
+        (!is_one_of(allowed, &asked)).then_some(asked)
+    }
 }
 
 impl BodyRule {

@@ -1,6 +1,6 @@
 //! The one place where a request is allowed or denied. Pure: it resolves nothing and reaches nobody.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ws_api::{egress::Scheme, names::ClassName};
 
@@ -76,6 +76,8 @@ pub enum Denied {
     SchemeNotAllowed { host: Host, rule: String, expected: Scheme },
     #[error("{host} denied: rule \"{rule}\" allows no request like {method} {path}")]
     RequestNotAllowed { host: Host, rule: String, method: http::Method, path: Path },
+    #[error("{host} denied: rule \"{rule}\" does not name package \"{package}\"")]
+    PackageNotAllowed { host: Host, rule: String, package: String },
     #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
     QueryNotAllowed { host: Host, rule: String, parameter: String },
     #[error("{host} denied: rule \"{rule}\" allows {} here", match max { 0 => "no body".to_owned(), max => format!("a body of {max} bytes at most") })]
@@ -93,9 +95,10 @@ impl Denied {
             Self::PortNotAllowed { .. } => 2,
             Self::SchemeNotAllowed { .. } => 3,
             Self::RequestNotAllowed { .. } => 4,
-            Self::QueryNotAllowed { .. } => 5,
-            Self::BodyTooLong { .. } => 6,
-            Self::Body { .. } => 7,
+            Self::PackageNotAllowed { .. } => 5,
+            Self::QueryNotAllowed { .. } => 6,
+            Self::BodyTooLong { .. } => 7,
+            Self::Body { .. } => 8,
         }
     }
 }
@@ -218,6 +221,26 @@ impl Allowed {
         Budget { life, request: rule.request }
     }
 
+    /// The name of that rule.
+    pub fn rule_name(&self) -> &str {
+        self.rule().map_or("", |rule| &rule.name)
+    }
+
+    /// The pattern that a path fits by which it is allowed: what may be written down of it.
+    pub fn path_pattern(&self, path: &Path) -> Option<String> {
+        Some(self.allowance()?.pattern(path)?.to_string())
+    }
+
+    /// How long what is answered must have been there.
+    pub fn minimum_age(&self) -> Option<Duration> {
+        self.allowance()?.package.as_ref()?.minimum_age
+    }
+
+    /// The most bytes that its body may have.
+    pub fn max_body(&self) -> u64 {
+        self.body().map_or(0, |body| body.max)
+    }
+
     /// What its body has to keep to; none: it has none.
     pub fn body(&self) -> Option<&BodyRule> {
         self.allowance()?.body.as_ref()
@@ -269,10 +292,16 @@ fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
 }
 
 fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<(), Denied> {
-    let is_like = allowance.methods.contains(&request.method)
-        && allowance.paths.iter().any(|path| path.matches(&request.path));
-    if !is_like {
+    let has_method = allowance.methods.contains(&request.method);
+    let Some(pattern) = allowance.pattern(&request.path).filter(|_| has_method) else {
         return Err(unlike(rule, request));
+    };
+    if let Some(package) = allowance.package.as_ref().and_then(|rule| rule.stranger(pattern, &request.path)) {
+        return Err(Denied::PackageNotAllowed {
+            host: request.host.clone(),
+            rule: rule.name.clone(),
+            package,
+        });
     }
     if let Some(parameter) = beyond(&allowance.query, &request.query) {
         return Err(Denied::QueryNotAllowed {

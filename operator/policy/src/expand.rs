@@ -1,12 +1,15 @@
 //! What a rule says in full: presets, repositories and defaults written out. This is what an admin reviews, and all that is
 //! compiled.
 
-use ws_api::egress::{Credential, EgressRule, Requests};
+use ws_api::egress::{Credential, EgressRule, Requests, Values};
 
 use crate::{
-    preset::{Injection, Preset, REPOSITORY},
+    preset::{Injection, ModelPlace, Preset, REPOSITORY},
     request::default_port,
 };
+
+/// Place of a JSON body that names the model.
+const MODEL: &str = "model";
 
 /// Writes a rule out. Expanding it once more changes nothing.
 ///
@@ -18,18 +21,18 @@ pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
     let preset = rule.preset.as_deref().map(known).transpose()?;
     full.preset = None;
     if let Some(preset) = preset {
-        if rule.allow.is_some() || rule.passthrough.is_some() || rule.service.is_some() {
-            return Err(
-                "a preset brings what is allowed: leave `allow`, `passthrough` and `service` out".to_owned()
-            );
+        if rule.allow.is_some() || rule.passthrough.is_some() {
+            return Err("a preset brings what is allowed: leave `allow` and `passthrough` out".to_owned());
         }
-        if rule.hosts.is_none() && !preset.hosts.is_empty() {
+        if rule.hosts.is_none() && rule.service.is_none() && !preset.hosts.is_empty() {
             full.hosts = Some(preset.hosts);
         }
-        full.allow = Some(preset.allow);
+        full.allow = Some(with_models(preset.allow, preset.model, &rule.models)?);
         full.budget = rule.budget.clone().or(preset.budget);
         full.credential =
             rule.credential.as_ref().map(|credential| placed(credential, preset.credential)).transpose()?;
+    } else if !rule.models.is_empty() {
+        return Err("only a preset knows where requests name models: leave `models` out".to_owned());
     } else {
         full.credential =
             rule.credential.as_ref().map(|credential| placed(credential, Some(bearer()))).transpose()?;
@@ -44,7 +47,46 @@ pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
         .map(|allow| allow.iter().map(|requests| of_repositories(requests, &rule.repositories)).collect())
         .transpose()?;
     full.repositories.clear();
+    full.models.clear();
     Ok(full)
+}
+
+/// Requests that name one of these models, if there are any.
+fn with_models(
+    allow: Vec<Requests>,
+    place: Option<ModelPlace>,
+    models: &[String],
+) -> Result<Vec<Requests>, String> {
+    if models.is_empty() {
+        return Ok(allow);
+    }
+    let place = place.ok_or("the preset knows no models: leave `models` out")?;
+    let narrowed = allow.into_iter().map(|mut requests| {
+        match place {
+            ModelPlace::Body => {
+                let json = requests.body.as_mut().and_then(|body| body.json.as_mut());
+                if let Some(json) = json.filter(|json| json.required.iter().any(|place| place == MODEL)) {
+                    json.values.push(Values { at: MODEL.to_owned(), any_of: models.to_vec() });
+                }
+            }
+            ModelPlace::Path => {
+                let models: Vec<_> = models.iter().map(|model| model.replace('*', "{rest}")).collect();
+                requests.paths =
+                    requests.paths.iter().flat_map(|path| each(path, "{model}", &models)).collect();
+            }
+        }
+        requests
+    });
+    Ok(narrowed.collect())
+}
+
+/// A path once for each of what its placeholder may be, or the path if it has none.
+fn each(path: &str, placeholder: &str, values: &[String]) -> Vec<String> {
+    if path.contains(placeholder) {
+        values.iter().map(|value| path.replace(placeholder, value)).collect()
+    } else {
+        vec![path.to_owned()]
+    }
 }
 
 fn known(name: &str) -> Result<Preset, String> {
@@ -74,20 +116,10 @@ fn placed(credential: &Credential, default: Option<Injection>) -> Result<Credent
 }
 
 fn of_repositories(requests: &Requests, repositories: &[String]) -> Result<Requests, String> {
-    let mut paths = Vec::new();
-    for path in &requests.paths {
-        if !path.contains(REPOSITORY) {
-            paths.push(path.clone());
-        } else if repositories.is_empty() {
-            return Err("name the `repositories`".to_owned());
-        }
-        paths.extend(
-            repositories
-                .iter()
-                .filter(|_| path.contains(REPOSITORY))
-                .map(|repository| path.replace(REPOSITORY, repository)),
-        );
+    if repositories.is_empty() && requests.paths.iter().any(|path| path.contains(REPOSITORY)) {
+        return Err("name the `repositories`".to_owned());
     }
+    let paths = requests.paths.iter().flat_map(|path| each(path, REPOSITORY, repositories)).collect();
     Ok(Requests { paths, ..requests.clone() })
 }
 
@@ -154,6 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn models_stand_where_requests_name_them() {
+        let models = json!(["gemini-2.5-pro", "gemma-*"]);
+        let full = expanded(json!({"name": "g", "preset": "google", "models": models})).unwrap();
+        assert_eq!(full["allow"][0]["paths"][0], "/v1beta/models/gemini-2.5-pro:generateContent");
+        assert_eq!(full["allow"][0]["paths"][1], "/v1beta/models/gemma-{rest}:generateContent");
+        let full = expanded(json!({"name": "a", "preset": "anthropic", "models": models})).unwrap();
+        let values = full["allow"][0]["body"]["json"]["values"].as_array().unwrap().clone();
+        assert_eq!(values.last(), Some(&json!({"at": "model", "anyOf": models})));
+    }
+
+    #[test]
+    fn a_service_may_have_a_preset_and_keeps_its_own_address() {
+        let service = json!({"namespace": "models", "name": "ollama", "port": 11434});
+        let full = expanded(json!({"name": "o", "preset": "ollama", "service": service})).unwrap();
+        assert_eq!((&full["service"], full.get("hosts"), full.get("ports")), (&service, None, None));
+    }
+
+    #[test]
     fn what_an_admin_has_to_correct_is_said() {
         for (rule, problem) in [
             (
@@ -162,6 +212,8 @@ mod tests {
             ),
             (json!({"name": "a", "preset": "github"}), "name the `repositories`"),
             (json!({"name": "a", "preset": "npm", "allow": []}), "a preset brings what is allowed"),
+            (json!({"name": "a", "preset": "npm", "models": ["m"]}), "the preset knows no models"),
+            (json!({"name": "a", "hosts": ["a.example"], "models": ["m"]}), "only a preset knows"),
         ] {
             let error = expanded(rule).unwrap_err();
             assert!(error.starts_with(problem), "{error}");

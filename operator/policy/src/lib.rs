@@ -15,6 +15,7 @@ pub mod expand;
 pub mod host;
 pub mod json;
 pub mod lint;
+pub mod package;
 pub mod path;
 pub mod pattern;
 pub mod preset;

@@ -66,8 +66,8 @@ impl Path {
     }
 
     /// What stands between the slashes; the last is empty if the path ends in one.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/').skip(1)
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.strip_prefix('/').unwrap_or_default().split('/')
     }
 }
 

@@ -1,22 +1,31 @@
 //! Patterns on canonical paths, as rules and presets write them.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::path::{InvalidTarget, Path, is_plain};
 
-/// A pattern: literal segments, `{name}` for any text within one, and `/**` at the end for any rest.
+/// A pattern: literal segments, `{name}` for any text within one, and `**` as a segment for any others: for any rest at the end, for
+/// one or more before further segments.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PathPattern {
-    segments: Vec<SegmentPattern>,
-    /// Whether any rest may follow.
-    is_open: bool,
+    written: String,
+    before: Vec<SegmentPattern>,
+    /// What follows `**`, if it has one.
+    after: Option<Vec<SegmentPattern>>,
 }
 
-/// Literals, between which there is text: one more of them than of placeholders.
+/// A literal, and placeholders that are each followed by a further one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct SegmentPattern {
     first: String,
-    further: Vec<String>,
+    further: Vec<Placeholder>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Placeholder {
+    name: String,
+    /// What follows it.
+    literal: String,
 }
 
 /// Why a pattern is none.
@@ -26,20 +35,66 @@ pub enum InvalidPattern {
     Target(#[from] InvalidTarget),
     #[error("it is to be written `{0}`")]
     NotCanonical(String),
-    #[error("`**` stands alone, as the last segment")]
+    #[error("`**` stands once, and alone as a segment")]
     Rest,
     #[error("a placeholder is `{{name}}`, with other text between two of them")]
     Placeholder,
 }
 
+/// Name under which the segments are found that `**` stands for.
+pub const REST: &str = "**";
+
 impl PathPattern {
     pub fn matches(&self, path: &Path) -> bool {
+        self.walk(path, |_, _| ())
+    }
+
+    /// What a placeholder of this name stands for in a path that matches; [`REST`]: all segments of `**`.
+    pub fn captured(&self, path: &Path, name: &str) -> Option<String> {
+        let mut found: Option<String> = None;
+        let matches = self.walk(path, |placeholder, text| {
+            if placeholder == name {
+                found = Some(found.take().map_or_else(|| text.to_owned(), |before| before + "/" + text));
+            }
+        });
+        found.filter(|_| matches)
+    }
+
+    /// The names of its placeholders.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        let segments = self.before.iter().chain(self.after.iter().flatten());
+        let rest = self.after.as_ref().map(|_| REST);
+        segments.flat_map(|segment| &segment.further).map(|placeholder| placeholder.name.as_str()).chain(rest)
+    }
+
+    /// Whether it matches; `seen` is told what each placeholder stands for, in no order but that of `**`, and in vain if not.
+    fn walk(&self, path: &Path, mut seen: impl FnMut(&str, &str)) -> bool {
         let mut segments = path.segments();
         let begins = self
-            .segments
+            .before
             .iter()
-            .all(|pattern| segments.next().is_some_and(|segment| pattern.matches(segment)));
-        begins && if self.is_open { segments.all(is_plain) } else { segments.next().is_none() }
+            .all(|pattern| segments.next().is_some_and(|segment| pattern.matches(segment, &mut seen)));
+        let Some(after) = self.after.as_ref().filter(|_| begins) else {
+            return begins && segments.next().is_none();
+        };
+        let ends = after
+            .iter()
+            .rev()
+            .all(|pattern| segments.next_back().is_some_and(|segment| pattern.matches(segment, &mut seen)));
+        let mut rest = 0;
+        let is_plain = ends
+            && segments.all(|segment| {
+                rest += 1;
+                seen(REST, segment);
+                is_plain(segment)
+            });
+        is_plain && (after.is_empty() || rest > 0)
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
     }
 }
 
@@ -47,21 +102,31 @@ impl FromStr for PathPattern {
     type Err = InvalidPattern;
 
     fn from_str(written: &str) -> Result<Self, Self::Err> {
-        let segments = written.strip_prefix('/').ok_or(InvalidTarget::Relative)?;
-        let (segments, is_open) = match segments.strip_suffix("**") {
-            Some("") => return Ok(Self { segments: Vec::new(), is_open: true }),
-            Some(before) => (before.strip_suffix('/').ok_or(InvalidPattern::Rest)?, true),
-            None => (segments, false),
-        };
+        let path = written.strip_prefix('/').ok_or(InvalidTarget::Relative)?;
+        let mut segments = path.split('/');
+        let mut before = Vec::new();
+        let mut is_open = false;
+        for segment in segments.by_ref() {
+            if segment == REST {
+                is_open = true;
+                break;
+            }
+            before.push(segment.parse()?);
+        }
+        let after = is_open.then(|| segments.map(str::parse).collect::<Result<Vec<_>, _>>()).transpose()?;
         // What is left is a path once each placeholder stands for something.
-        let parsed: Vec<SegmentPattern> = segments.split('/').map(str::parse).collect::<Result<_, _>>()?;
-        let example =
-            parsed.iter().fold(String::new(), |example, segment| example + "/" + &segment.example());
+        let rest = is_open.then(|| EXAMPLE.to_owned());
+        let example = before
+            .iter()
+            .map(SegmentPattern::example)
+            .chain(rest)
+            .chain(after.iter().flatten().map(SegmentPattern::example))
+            .fold(String::new(), |example, segment| example + "/" + &segment);
         let canonical = Path::parse(&example)?;
         if canonical.as_str() != example {
             return Err(InvalidPattern::NotCanonical(canonical.as_str().replace(EXAMPLE, "{…}")));
         }
-        Ok(Self { segments: parsed, is_open })
+        Ok(Self { written: written.to_owned(), before, after })
     }
 }
 
@@ -69,23 +134,26 @@ impl FromStr for PathPattern {
 const EXAMPLE: &str = "~~~";
 
 impl SegmentPattern {
-    fn matches(&self, segment: &str) -> bool {
+    fn matches(&self, segment: &str, seen: &mut impl FnMut(&str, &str)) -> bool {
         let Some((last, between)) = self.further.split_last() else { return segment == self.first };
-        let inner = segment.strip_prefix(&*self.first).and_then(|rest| rest.strip_suffix(&**last));
+        let inner = segment.strip_prefix(&*self.first).and_then(|rest| rest.strip_suffix(&*last.literal));
         let Some(mut rest) = inner else { return false };
         // The first place at which a literal fits leaves the most to those that follow.
-        for literal in between {
+        for Placeholder { name, literal } in between {
             let Some((text, after)) = split_at_literal(rest, literal) else { return false };
             if !is_text(text) {
                 return false;
             }
+            seen(name, text);
             rest = after;
         }
+        seen(&last.name, rest);
         is_text(rest)
     }
 
     fn example(&self) -> String {
-        self.further.iter().fold(self.first.clone(), |example, literal| example + EXAMPLE + literal)
+        let further = self.further.iter();
+        further.fold(self.first.clone(), |example, placeholder| example + EXAMPLE + &placeholder.literal)
     }
 }
 
@@ -114,13 +182,13 @@ impl FromStr for SegmentPattern {
             let (name, literal) = part.split_once('}').ok_or(InvalidPattern::Placeholder)?;
             let is_name =
                 !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            if !is_name || further.last().is_some_and(String::is_empty) {
+            let is_next_to_one = further.last().is_some_and(|before: &Placeholder| before.literal.is_empty());
+            if !is_name || is_next_to_one || literal.contains('}') {
                 return Err(InvalidPattern::Placeholder);
             }
-            further.push(literal.to_owned());
+            further.push(Placeholder { name: name.to_owned(), literal: literal.to_owned() });
         }
-        let has_brace = std::iter::once(&first).chain(&further).any(|literal| literal.contains('}'));
-        if has_brace { Err(InvalidPattern::Placeholder) } else { Ok(Self { first, further }) }
+        if first.contains('}') { Err(InvalidPattern::Placeholder) } else { Ok(Self { first, further }) }
     }
 }
 
@@ -152,6 +220,11 @@ mod tests {
             ),
             ("/**", vec!["/", "/a", "/a/b/", "/a/b:c"], vec!["/a%2Fb", "/a/b%255C", "/a;b", "/a/%5Cb"]),
             ("/a/**", vec!["/a", "/a/", "/a/b/c"], vec!["/", "/b", "/ab"]),
+            (
+                "/**/@v/{v}.zip",
+                vec!["/m/@v/1.zip", "/x.example/m/v2/@v/v2.0.1.zip"],
+                vec!["/@v/1.zip", "/m/@v/.zip", "/m/@v/1.mod", "/m%2Fn/@v/1.zip", "/m/@v/1.zip/x"],
+            ),
         ] {
             let parsed: PathPattern = pattern.parse().unwrap();
             for path in matched {
@@ -165,10 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn what_placeholders_stand_for_is_known() {
+        for (pattern, path, name, expected) in [
+            ("/{name}/-/{file}.tgz", "/left-pad/-/left-pad-1.3.0.tgz", "name", Some("left-pad")),
+            ("/@{scope}%2F{name}", "/@acme%2Fshop", "scope", Some("acme")),
+            ("/**/@v/{version}.zip", "/x.example/m/v2/@v/v2.0.1.zip", REST, Some("x.example/m/v2")),
+            ("/**/@v/{version}.zip", "/x.example/m/v2/@v/v2.0.1.zip", "version", Some("v2.0.1")),
+            ("/{name}", "/a", "other", None),
+            ("/{name}", "/a/b", "name", None),
+        ] {
+            let (pattern, path) = (pattern.parse::<PathPattern>().unwrap(), Path::parse(path).unwrap());
+            assert_eq!(pattern.captured(&path, name).as_deref(), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
     fn a_pattern_that_could_never_match_is_none() {
         for pattern in [
-            "", "a", "*", "/a/../b", "/a//b", "/a b", "/%7e", "/%2f", "/a**", "/**/a", "/a/**b", "/{}",
-            "/{a", "/a}", "/{a}{b}", "/{A}", "/{a/b}", "/{{a}}", "/a?b", "/a#b",
+            "", "a", "*", "/a/../b", "/a//b", "/a b", "/%7e", "/%2f", "/a**", "/**/a/**", "/**/..", "/a/**b",
+            "/{}", "/{a", "/a}", "/{a}{b}", "/{A}", "/{a/b}", "/{{a}}", "/a?b", "/a#b",
         ] {
             assert!(pattern.parse::<PathPattern>().is_err(), "{pattern}");
         }

@@ -16,7 +16,9 @@ const FILES: &[(&str, &str)] = &[
     ("go", include_str!("../presets/go.yaml")),
     ("google", include_str!("../presets/google.yaml")),
     ("npm", include_str!("../presets/npm.yaml")),
+    ("ollama", include_str!("../presets/ollama.yaml")),
     ("openai", include_str!("../presets/openai.yaml")),
+    ("openai-compatible", include_str!("../presets/openai-compatible.yaml")),
     ("openrouter", include_str!("../presets/openrouter.yaml")),
     ("pypi", include_str!("../presets/pypi.yaml")),
 ];
@@ -33,6 +35,9 @@ pub struct Preset {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     pub allow: Vec<Requests>,
+    /// Where a request names the model that it asks. Without it, a rule with the preset names no models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelPlace>,
     /// How a credential is put into a request. Without it, a rule with the preset has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Injection>,
@@ -41,6 +46,16 @@ pub struct Preset {
     /// What programs in a workspace find in their environment, so that they start without a credential.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+}
+
+/// Where a request names the model that it asks.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelPlace {
+    /// In `model` of each body that requires it.
+    Body,
+    /// Where a path has `{model}`.
+    Path,
 }
 
 /// How a credential is put into a request.

@@ -14,7 +14,7 @@ use ws_ssh::{FeedError, Gate, certificate::Authorized};
 use super::{
     Shared,
     channel::{Channel, Running, Waiting},
-    forward,
+    forward::{self, Target},
 };
 use crate::{
     activity::Attached,
@@ -196,12 +196,16 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let permitted = self.authorized().is_some_and(Authorized::may_forward_ports);
-        let addresses = forward::addresses(host, port, self.shared.port);
-        if !permitted || addresses.is_empty() {
+        let here = || {
+            let permitted = self.authorized().is_some_and(Authorized::may_forward_ports);
+            let addresses = forward::addresses(host, port, self.shared.port);
+            (permitted && !addresses.is_empty()).then_some(Target::Here(addresses))
+        };
+        let gateway = Target::gateway(host, port, self.shared.environment.gateway());
+        let Some(target) = gateway.or_else(here) else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
-        }
+        };
         if !self.has_room() {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -211,7 +215,7 @@ impl Handler for Connection {
         let outlet = Outlet::new(forward::write_half(channel), session.handle(), self.gate.clone());
         let close = CancellationToken::new();
         let ends = forward::Ends { reply, inbox, outlet: outlet.clone() };
-        let task = self.shared.tasks.spawn(forward::run(addresses, ends, close.clone()));
+        let task = self.shared.tasks.spawn(forward::run(target, ends, close.clone()));
         self.channels.insert(id, Channel::Running(Running::new(feed, outlet, task, close)));
         Ok(())
     }

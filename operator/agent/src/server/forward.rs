@@ -1,17 +1,51 @@
 //! Ports of the workspace, forwarded to the client (RFC 4254 §7.2): those of the pod's loopback only, because anything else
-//! would be a way around the policy.
+//! would be a way around the policy; and the gateway by its own name, which tells whoever asks what it decided.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use russh::{
     ChannelOpenFailure, ChannelWriteHalf,
     server::{ChannelOpenHandle, Msg},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
+use ws_api::gateway::{OWN_HOST, OWN_PORT};
 use ws_ssh::Inbox;
 
-use crate::session::outlet::{Outlet, Stream};
+use crate::{
+    carry::Route,
+    session::outlet::{Outlet, Stream},
+};
+
+/// How long the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where a forward leads.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One of these addresses.
+    Here(Vec<SocketAddr>),
+    Gateway(Route),
+}
+
+impl Target {
+    /// The gateway at an address, if it is what a client names.
+    pub fn gateway(host: &str, port: u32, gateway: SocketAddr) -> Option<Self> {
+        let is_meant = host == OWN_HOST && port == u32::from(OWN_PORT);
+        is_meant.then(|| Self::Gateway(Route { gateway, host: host.into(), port: OWN_PORT }))
+    }
+
+    async fn open(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Here(addresses) => TcpStream::connect(addresses.as_slice()).await,
+            Self::Gateway(route) => timeout(PATIENCE, route.open()).await?,
+        }
+    }
+}
 
 /// The addresses to try for a host and port that a client names; none if it may not be reached. `own` is the server's port.
 pub fn addresses(host: &str, port: u32, own: u16) -> Vec<SocketAddr> {
@@ -38,10 +72,10 @@ pub struct Ends {
 }
 
 /// Connects, answers the client, and copies both ways; each direction ends by itself.
-pub async fn run(addresses: Vec<SocketAddr>, ends: Ends, closed: CancellationToken) {
+pub async fn run(target: Target, ends: Ends, closed: CancellationToken) {
     let Ends { reply, inbox, outlet } = ends;
     let served = async {
-        let Ok(mut stream) = TcpStream::connect(addresses.as_slice()).await else {
+        let Ok(mut stream) = target.open().await else {
             return reply.reject(ChannelOpenFailure::ConnectFailed).await;
         };
         stream.set_nodelay(true).ok();

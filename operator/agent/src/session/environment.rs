@@ -71,6 +71,11 @@ impl Environment {
         Self { home: home.into(), image, proxy, way_out, shell }
     }
 
+    /// Where the gateway is.
+    pub fn gateway(&self) -> SocketAddr {
+        self.proxy
+    }
+
     /// The folder that holds the project.
     pub fn project(&self) -> PathBuf {
         self.home.join(PROJECT)

@@ -43,6 +43,7 @@ pub enum Admission {
     },
     /// No line; the first one that is held must see to it that [`Burst::release`] is called.
     Hold {
+        seq: u64,
         first: bool,
     },
 }
@@ -67,7 +68,11 @@ impl Burst {
         self.decisions += 1;
         let seq = self.decisions;
         let bucket = self.bucket(decision);
-        if bucket.take(now) { Admission::Write { seq } } else { Admission::Hold { first: bucket.held == 1 } }
+        if bucket.take(now) {
+            Admission::Write { seq }
+        } else {
+            Admission::Hold { seq, first: bucket.held == 1 }
+        }
     }
 
     /// Takes what was held.
@@ -125,7 +130,9 @@ mod tests {
                     written += 1;
                     assert_eq!(seq, millisecond + 1);
                 }
-                Admission::Hold { first } => assert_eq!(first, burst.denied.held == 1),
+                Admission::Hold { seq, first } => {
+                    assert_eq!((seq, first), (millisecond + 1, burst.denied.held == 1));
+                }
             }
             if millisecond % 1_000 == 999 {
                 held += burst.release(Decision::Denied).count;
@@ -138,18 +145,18 @@ mod tests {
     #[test]
     fn a_quiet_workspace_gets_its_burst_back() {
         let (mut burst, start) = (Burst::default(), Instant::now());
-        while burst.admit(Decision::Denied, start) != (Admission::Hold { first: true }) {}
+        while matches!(burst.admit(Decision::Denied, start), Admission::Write { .. }) {}
         let later = start + REFILL * DENIED.lines * 2;
         for _ in 0..DENIED.lines {
             assert!(matches!(burst.admit(Decision::Denied, later), Admission::Write { .. }));
         }
-        assert_eq!(burst.admit(Decision::Denied, later), Admission::Hold { first: false });
+        assert!(matches!(burst.admit(Decision::Denied, later), Admission::Hold { first: false, .. }));
     }
 
     #[test]
     fn denials_take_no_line_from_what_is_allowed() {
         let (mut burst, now) = (Burst::default(), Instant::now());
-        while burst.admit(Decision::Denied, now) != (Admission::Hold { first: true }) {}
+        while matches!(burst.admit(Decision::Denied, now), Admission::Write { .. }) {}
         assert!(matches!(burst.admit(Decision::Allowed, now), Admission::Write { seq: 34 }));
         assert_eq!(burst.release(Decision::Allowed).count, 0);
     }

@@ -51,6 +51,7 @@ async fn what_passed_says_its_rule_and_its_bytes_and_no_more() {
     let session = session();
     let passage = Passage {
         rule: "docs".into(),
+        path: Some("/guide/{page}".into()),
         status: Some(StatusCode::OK),
         failure: None,
         has_credential: true,
@@ -65,7 +66,7 @@ async fn what_passed_says_its_rule_and_its_bytes_and_no_more() {
         json!({
             "namespace": "team-a", "workspace": "fix-tests", "uid": "ws-uid", "seq": 1, "decision": "allowed", "count": 1,
             "reason": null, "rule": "docs", "method": "CONNECT", "host": "docs.example", "port": 443, "source": "10.244.0.5",
-            "status": 200, "credential": true, "sentBytes": 120, "receivedBytes": 4096, "milliseconds": 17,
+            "path": "/guide/{page}", "status": 200, "credential": true, "sentBytes": 120, "receivedBytes": 4096, "milliseconds": 17,
         })
     );
 }

@@ -30,6 +30,7 @@ use ws_policy::{
 use super::{
     Proxy,
     connection::{HEADER_TIMEOUT, MAX_HEAD, close_after_refusal},
+    own,
 };
 use crate::{
     audit::{Passage, Subject},
@@ -59,12 +60,18 @@ pub struct Opened {
     asker: Asker,
     destination: Destination,
     way: Way,
-    standing: Standing,
 }
 
 enum Way {
-    Inspected,
-    Uninspected(Allowed, TcpStream),
+    /// To the gateway itself: nobody has to allow that.
+    Own,
+    Inspected(Standing),
+    Uninspected(Standing, Allowed, TcpStream),
+}
+
+/// A tunnel that ends here.
+pub fn to_gateway(proxy: &Arc<Proxy>, asker: Asker, destination: Destination) -> Opened {
+    Opened { proxy: proxy.clone(), asker, destination, way: Way::Own }
 }
 
 /// Readies what a decision allows.
@@ -76,37 +83,34 @@ pub async fn open(
     standing: Standing,
 ) -> Result<Opened, Refusal> {
     let way = match tunnel {
-        Tunnel::Inspected => Way::Inspected,
+        Tunnel::Inspected => Way::Inspected(standing),
         Tunnel::Uninspected(allowed) => {
             let stream = proxy.upstream.open(&allowed, &destination).await;
-            Way::Uninspected(allowed, stream.map_err(|unanswered| unanswered.refusal(&destination.host))?)
+            let stream = stream.map_err(|unanswered| unanswered.refusal(&destination.host))?;
+            Way::Uninspected(standing, allowed, stream)
         }
     };
-    Ok(Opened { proxy: proxy.clone(), asker, destination, way, standing })
+    Ok(Opened { proxy: proxy.clone(), asker, destination, way })
 }
 
 impl Opened {
     /// Serves the tunnel to its end, or until the policy does not allow it any more.
     pub async fn serve(self, stream: TokioIo<Upgraded>, closing: CancellationToken) {
-        let Self { proxy, asker, destination, way, standing } = self;
-        let (host, port) = (destination.host.clone(), destination.port);
-        let is_inspected = matches!(way, Way::Inspected);
-        let lost = standing.lost(move |policy: &Policy| match decide_tunnel(policy, &host, port) {
-            Ok(Tunnel::Inspected) => is_inspected,
-            Ok(Tunnel::Uninspected(_)) => !is_inspected,
-            Err(_) => false,
-        });
+        let Self { proxy, asker, destination, way } = self;
         match way {
-            Way::Inspected => {
+            Way::Own => Inspected { proxy, asker, destination }.serve(stream, closing).await,
+            Way::Inspected(standing) => {
+                let lost = lost(standing, &destination, true);
                 let inspected = Inspected { proxy, asker, destination };
                 tokio::select! {
                     () = inspected.serve(stream, closing) => (),
                     () = lost => (),
                 }
             }
-            Way::Uninspected(allowed, outside) => {
+            Way::Uninspected(standing, allowed, outside) => {
+                let lost = lost(standing, &destination, false);
                 let subject = subject(&asker, &destination);
-                let mut passage = Passage::of(&allowed, false);
+                let mut passage = Passage::of(&allowed, None, false);
                 let began = Instant::now();
                 let spender = Spender { proxy: &proxy, session: &asker.session, allowed: &allowed };
                 let tally = carry(stream, outside, &spender, lost).await;
@@ -116,6 +120,20 @@ impl Opened {
             }
         }
     }
+}
+
+/// Resolves when a tunnel is not allowed any more, or not as it was.
+fn lost(
+    standing: Standing,
+    destination: &Destination,
+    was_inspected: bool,
+) -> impl Future<Output = ()> + use<> {
+    let (host, port) = (destination.host.clone(), destination.port);
+    standing.lost(move |policy: &Policy| match decide_tunnel(policy, &host, port) {
+        Ok(Tunnel::Inspected) => was_inspected,
+        Ok(Tunnel::Uninspected(_)) => !was_inspected,
+        Err(_) => false,
+    })
 }
 
 /// A tunnel on which each request is decided on.
@@ -234,6 +252,7 @@ impl Inspected {
             Err(Refusal::Misdirected)
         };
         match read {
+            Ok(request) if self.destination.is_gateway() => own::answer(&self.asker.session, &request),
             Ok(request) => self.proxy.exchange(&self.asker, request, &head, body).await,
             Err(refusal) => {
                 let host = written_host(&head);

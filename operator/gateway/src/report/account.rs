@@ -73,14 +73,20 @@ impl Account {
     }
 
     /// Counts what was allowed.
-    pub fn allow(&mut self, rule: &str, sent_bytes: u64) {
+    pub fn allow(&mut self, rule: &str, sent_bytes: u64, is_missing: bool) {
         let egress = &mut self.pending.egress;
         let sent_bytes = signed(sent_bytes);
         egress.allowed = egress.allowed.saturating_add(1);
         egress.uploaded_bytes = egress.uploaded_bytes.saturating_add(sent_bytes);
         add_rule(
             &mut egress.rules,
-            RuleEgress { name: rule.to_owned(), allowed: 1, sent_bytes, reserved_bytes: 0 },
+            RuleEgress {
+                name: rule.to_owned(),
+                allowed: 1,
+                sent_bytes,
+                reserved_bytes: 0,
+                not_found: is_missing.into(),
+            },
         );
     }
 
@@ -145,16 +151,31 @@ impl Owned {
         self
     }
 
+    /// These fields with the gateway's authority, as PEM.
+    pub fn vouched_by(mut self, authority: Option<&str>) -> Self {
+        if let Some(authority) = authority {
+            self.egress.get_or_insert_default().authority = Some(authority.to_owned());
+        }
+        self
+    }
+
     /// Bytes that were set aside so far.
     pub fn reserved(&self, purse: &Purse) -> u64 {
         let Some(egress) = &self.egress else { return 0 };
         let reserved = match purse {
             Purse::Class => egress.reserved_bytes,
-            Purse::Rule(name) => {
-                egress.rules.iter().find(|rule| rule.name == *name).map_or(0, |rule| rule.reserved_bytes)
-            }
+            Purse::Rule(name) => self.rule(name).map_or(0, |rule| rule.reserved_bytes),
         };
         u64::try_from(reserved).unwrap_or_default()
+    }
+
+    /// Answers by a rule that said there is no such thing.
+    pub fn not_found(&self, rule: &str) -> u64 {
+        self.rule(rule).map_or(0, |rule| u64::try_from(rule.not_found).unwrap_or_default())
+    }
+
+    fn rule(&self, name: &str) -> Option<&RuleEgress> {
+        self.egress.as_ref()?.rules.iter().find(|rule| rule.name == name)
     }
 
     /// These fields with more bytes set aside.
@@ -231,6 +252,7 @@ fn add_rule(rules: &mut Vec<RuleEgress>, more: RuleEgress) {
             rule.allowed = rule.allowed.saturating_add(more.allowed);
             rule.sent_bytes = rule.sent_bytes.saturating_add(more.sent_bytes);
             rule.reserved_bytes = rule.reserved_bytes.saturating_add(more.reserved_bytes);
+            rule.not_found = rule.not_found.saturating_add(more.not_found);
         }
         None => rules.push(more),
     }

@@ -1,6 +1,6 @@
 //! From what an admin wrote to what requests are judged by.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -10,10 +10,13 @@ use ws_api::{
 };
 
 use super::{
-    Access, Allowance, BodyRule, ClassPolicy, Credential, HeaderRule, MAX_RULES, Picked, QueryRule, Rule,
-    quantity::bytes,
+    Access, Allowance, BodyRule, ClassPolicy, Credential, HeaderRule, MAX_RULES, PackageRule, Picked,
+    QueryRule, Rule, quantity::bytes,
 };
-use crate::{expand::expand, host::Host, json::JsonRule, path::Query, preset::Preset};
+use crate::{
+    expand::expand, host::Host, json::JsonRule, package::PackageName, path::Query, pattern::PathPattern,
+    preset::Preset,
+};
 
 /// Headers that a rule cannot pass on: they carry credentials, or say how the message itself is carried.
 const NEVER_PASSED: &[&str] = &[
@@ -75,7 +78,7 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
         of_class(format!("a class has at most {MAX_RULES} egress rules"));
     }
     let budget = egress.budget.as_ref().map(budget).transpose();
-    let (upload, _) = budget.map_err(&mut of_class).unwrap_or_default().unwrap_or_default();
+    let limits = budget.map_err(&mut of_class).unwrap_or_default().unwrap_or_default();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -86,7 +89,7 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
             *picked = picked.or(Picked::of(std::iter::once(index)));
         }
     }
-    Ok(ClassPolicy { class, rules, by_host, upload })
+    Ok(ClassPolicy { class, rules, by_host, upload: limits.upload })
 }
 
 fn rule(written: &EgressRule) -> Result<Rule, String> {
@@ -100,12 +103,21 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
     let access = match (&full.passthrough, &full.allow) {
         (Some(_), None) => Access::Uninspected,
         (None, Some(allow)) if !allow.is_empty() => {
-            Access::Requests(allow.iter().map(allowance).collect::<Result<_, _>>()?)
+            let packages = full.packages.as_ref().map(Gate::of);
+            let allowances: Vec<_> = allow
+                .iter()
+                .map(|requests| allowance(requests, packages.as_ref()))
+                .collect::<Result<_, _>>()?;
+            if packages.is_some() && allowances.iter().all(|allowance| allowance.package.is_none()) {
+                return Err("nothing that it allows says where packages are: leave `packages` out".to_owned());
+            }
+            Access::Requests(allowances)
         }
         _ => return Err("say what is allowed: `allow`, a `preset`, or `passthrough`".to_owned()),
     };
     let credential = full.credential.as_ref().map(credential).transpose()?;
-    let (upload, request) = full.budget.as_ref().map(budget).transpose()?.unwrap_or_default();
+    let Limits { upload, request, not_found } =
+        full.budget.as_ref().map(budget).transpose()?.unwrap_or_default();
     match (&access, &credential) {
         (Access::Uninspected, Some(_)) => {
             return Err("nothing can be put into what is passed through: leave the credential out".to_owned());
@@ -131,6 +143,7 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
         environment,
         upload,
         request,
+        not_found,
     })
 }
 
@@ -152,19 +165,53 @@ fn destinations(full: &EgressRule) -> Result<(Vec<String>, Scheme, Vec<u16>), St
     Ok((hosts, full.scheme.unwrap_or_default(), full.ports.clone().unwrap_or_default()))
 }
 
-fn allowance(written: &Requests) -> Result<Allowance, String> {
+/// What holds for the packages of a rule.
+struct Gate {
+    names: Option<Arc<[String]>>,
+    minimum_age: Option<Duration>,
+}
+
+impl Gate {
+    fn of(written: &egress::Packages) -> Self {
+        let names = written.names.as_deref().map(Arc::from);
+        Self { names, minimum_age: written.minimum_age.map(Into::into) }
+    }
+}
+
+fn allowance(written: &Requests, packages: Option<&Gate>) -> Result<Allowance, String> {
     let method = |method: &String| match method.as_str() {
         "CONNECT" | "TRACE" => Err(format!("method {method} cannot be allowed")),
         method => Method::from_str(method).map_err(|_| format!("\"{method}\" is no method")),
     };
     let path = |path: &String| path.parse().map_err(|error| format!("path \"{path}\": {error}"));
+    let paths: Vec<PathPattern> = written.paths.iter().map(path).collect::<Result<_, _>>()?;
+    let package = written.package.as_ref().map(|asked| package(asked, &paths, packages)).transpose()?;
     Ok(Allowance {
         methods: written.methods.iter().map(method).collect::<Result<_, _>>()?,
-        paths: written.paths.iter().map(path).collect::<Result<_, _>>()?,
+        paths,
         query: query(&written.query)?,
         headers: written.headers.iter().map(header).collect::<Result<_, _>>()?,
         body: written.body.as_ref().map(body).transpose()?,
+        package: package.flatten(),
     })
+}
+
+fn package(
+    asked: &egress::Package,
+    paths: &[PathPattern],
+    gate: Option<&Gate>,
+) -> Result<Option<PackageRule>, String> {
+    let name: Option<PackageName> =
+        asked.name.as_ref().map(|name| name.parse()).transpose().map_err(|error| format!("{error}"))?;
+    if let Some((name, path)) =
+        name.as_ref().and_then(|name| Some((name, paths.iter().find(|path| !name.fits(path))?)))
+    {
+        return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
+    }
+    Ok(gate.map(|gate| PackageRule {
+        names: name.zip(gate.names.clone()),
+        minimum_age: gate.minimum_age.filter(|_| asked.version),
+    }))
 }
 
 fn query(written: &[String]) -> Result<QueryRule, String> {
@@ -209,9 +256,18 @@ fn credential(full: &egress::Credential) -> Result<Credential, String> {
     })
 }
 
-fn budget(written: &egress::Budget) -> Result<(Option<u64>, Option<u64>), String> {
+/// A budget in bytes and answers.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    upload: Option<u64>,
+    request: Option<u64>,
+    not_found: Option<u64>,
+}
+
+fn budget(written: &egress::Budget) -> Result<Limits, String> {
     let whole = |quantity: &Option<Quantity>| quantity.as_ref().map(whole).transpose();
-    Ok((whole(&written.upload)?, whole(&written.request)?))
+    let not_found = written.not_found.map(|answers| u64::try_from(answers).unwrap_or_default());
+    Ok(Limits { upload: whole(&written.upload)?, request: whole(&written.request)?, not_found })
 }
 
 fn whole(quantity: &Quantity) -> Result<u64, String> {

@@ -1,0 +1,175 @@
+//! What the gateway decided on a workspace, in its own words: TLS to the gateway, by the authority that the cluster names, through a
+//! workspace that is not trusted.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use ws_api::{
+    gateway::{DECISIONS_PATH, Decided, OWN_HOST, OWN_PORT},
+    workspace::Workspace,
+};
+
+use crate::{
+    error::{Error, chain},
+    ssh::Connection,
+    ui::Ui,
+    units,
+};
+
+/// How long the gateway may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest line that a gateway writes, in bytes.
+const MAX_LINE: usize = 16 << 10;
+
+/// Shows the last decisions, and with `follow` those that come.
+pub async fn show(
+    connection: &Connection,
+    workspace: &Workspace,
+    follow: bool,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let mut answer = timeout(PATIENCE, ask(connection, authority(workspace)?, follow))
+        .await
+        .map_err(|_| Error::lost("the gateway does not answer"))??;
+    ui.clear();
+    let mut lines = Lines::default();
+    while let Some(frame) = answer.frame().await {
+        let frame = frame.map_err(|error| Error::lost(&chain(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        for decided in lines.push(&data)? {
+            print(&decided, ui)?;
+        }
+    }
+    Ok(())
+}
+
+fn print(decided: &Decided, ui: &Ui) -> Result<(), Error> {
+    if ui.json() { ui.json_result(decided) } else { ui.lines(|print| print(&line(decided))) }
+}
+
+/// The authority that the gateway of a workspace wrote into its status.
+fn authority(workspace: &Workspace) -> Result<RootCertStore, Error> {
+    let none = || {
+        Error::user("the workspace's status does not say how to know its gateway")
+            .hinted("wait a moment; if it stays so, ask your admin which version of ws the cluster has")
+    };
+    let status = workspace.status.as_ref().and_then(|status| status.egress.as_ref());
+    let pem = status.and_then(|egress| egress.authority.as_ref()).ok_or_else(none)?;
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| none())?;
+    roots.add(certificate).map_err(|_| none())?;
+    Ok(roots)
+}
+
+async fn ask(connection: &Connection, roots: RootCertStore, follow: bool) -> Result<Incoming, Error> {
+    let channel = connection.forward(OWN_HOST, OWN_PORT).await?.into_stream();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(OWN_HOST).map_err(|error| Error::internal(error.to_string()))?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, channel).await.map_err(|error| {
+        Error::impostor(format!("what answered is not the gateway: {error}"))
+            .hinted("the workspace may have changed what it passes on; your admin has the gateway's own log")
+    })?;
+    let (mut sender, driver) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| Error::lost(&chain(&error)))?;
+    tokio::spawn(driver);
+    let query = if follow { "?follow" } else { "" };
+    let request = Request::get(format!("{DECISIONS_PATH}{query}"))
+        .header(header::HOST, OWN_HOST)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| Error::internal(error.to_string()))?;
+    let answer = sender.send_request(request).await.map_err(|error| Error::lost(&chain(&error)))?;
+    if answer.status().is_success() {
+        Ok(answer.into_body())
+    } else {
+        Err(Error::user(format!("the gateway answered {}", answer.status()))
+            .hinted("it may be of another version of ws than this command"))
+    }
+}
+
+/// Lines that come in pieces.
+#[derive(Debug, Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// What is complete with this piece.
+    fn push(&mut self, piece: &[u8]) -> Result<Vec<Decided>, Error> {
+        self.0.extend_from_slice(piece);
+        let Some(end) = self.0.iter().rposition(|byte| *byte == b'\n') else {
+            return if self.0.len() > MAX_LINE { Err(unreadable()) } else { Ok(Vec::new()) };
+        };
+        let rest = self.0.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.0, rest);
+        let lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).map_err(|_| unreadable())).collect()
+    }
+}
+
+fn unreadable() -> Error {
+    Error::user("the gateway's answer cannot be read")
+        .hinted("it may be of another version of ws than this command")
+}
+
+/// One decision, for people. The host is hostile: the [`Ui`] escapes it.
+fn line(decided: &Decided) -> String {
+    let Decided { ts, decision, method, host, port, path, status, reason, rule, .. } = decided;
+    let time = ts.split(['T', '.']).nth(1).unwrap_or(ts);
+    let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
+    let what = format!("{method} {host}{port}{}", path.as_deref().unwrap_or_default());
+    let mut parts = vec![format!("{time}  {decision:<7}  {what}")];
+    parts.extend(status.map(|status| status.to_string()));
+    parts.extend(reason.clone());
+    parts.extend(rule.as_ref().map(|rule| format!("rule {rule}")));
+    if decision == "allowed" {
+        let (sent, received) = (units::bytes(decided.sent_bytes), units::bytes(decided.received_bytes));
+        parts.push(format!("sent {sent}, received {received}, {} ms", decided.milliseconds));
+    }
+    parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: &str = r#"{"ts":"2026-11-22T08:00:01.250Z","seq":1,"decision":"allowed","count":1,"rule":"anthropic","method":"POST","host":"api.anthropic.com","port":443,"path":"/v1/messages","status":200,"credential":true,"sentBytes":2048,"receivedBytes":512,"milliseconds":812,"source":"10.0.0.1"}"#;
+    const DENIED: &str = r#"{"ts":"2026-11-22T08:00:02.000Z","seq":2,"decision":"denied","count":1,"reason":"host-not-allowed","method":"CONNECT","host":"telemetry.example","port":8443}"#;
+
+    #[test]
+    fn decisions_read_as_lines_whichever_way_they_are_cut() {
+        let all = format!("{ALLOWED}\n{DENIED}\n");
+        for cut in 0..all.len() {
+            let (first, second) = all.as_bytes().split_at(cut);
+            let mut lines = Lines::default();
+            let mut decided = lines.push(first).unwrap();
+            decided.extend(lines.push(second).unwrap());
+            let shown: Vec<_> = decided.iter().map(line).collect();
+            assert_eq!(
+                shown,
+                [
+                    "08:00:01  allowed  POST api.anthropic.com/v1/messages  200  rule anthropic  sent 2.0 KiB, received 512 B, 812 ms",
+                    "08:00:02  denied   CONNECT telemetry.example:8443  host-not-allowed",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_of_a_gateway_is_an_error_and_not_kept() {
+        assert!(Lines::default().push(b"no\n").is_err());
+        assert!(Lines::default().push(&vec![b' '; MAX_LINE + 1]).is_err());
+    }
+}
