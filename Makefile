@@ -7,10 +7,10 @@ PROFILE := release
 LAB     := $(shell . tests/built.sh; echo $$built)/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit cluster bench conformance images lab manifests programs tools
+.PHONY: help demo test lint unit cluster bench redteam-mutations conformance images lab manifests programs tools
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: tools images ## Boot the lab, install ws, contain a coding session, and show it
 	@tests/demo/run.sh
@@ -32,6 +32,9 @@ cluster: tools images
 
 bench: tools images ## Measure ws beside its rivals, each as a ratio in one run
 	tests/bench/run.sh
+
+redteam-mutations: ## Turn each defence of the way out off, and show which tests notice
+	$(CARGO) run -q --$(PROFILE) --locked -p ws-tests --bin mutations
 
 conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
 	$(LAB) conformance

@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(
                 shown,
                 [
-                    "08:00:01  allowed  POST api.anthropic.com/v1/messages  200  rule anthropic  sent 2.0 KiB, received 512 B, 812 ms",
+                    "08:00:01  allowed  POST api.anthropic.com/v1/messages  200  rule anthropic  sent 2.0 kB, received 512 B, 812 ms",
                     "08:00:02  denied   CONNECT telemetry.example:8443  host-not-allowed",
                 ]
             );

@@ -61,7 +61,7 @@ spec:
   allowedImages: [ghcr.io/acme/*]
   egress:
     rules:
-    - {name: docs, hosts: [docs.rs]}",
+    - {name: docs, hosts: [docs.rs], allow: [{methods: [GET], paths: ['/**']}]}",
     )
 }
 

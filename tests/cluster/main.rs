@@ -8,6 +8,7 @@ mod egress;
 mod errors;
 mod lateral;
 mod lifecycle;
+mod misuse;
 mod orphans;
 mod pod;
 mod policy;

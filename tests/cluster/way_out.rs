@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use ws_tests::{
@@ -33,7 +33,7 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
-    async fn bash(&self, line: &str) -> Result<Output> {
+    pub async fn bash(&self, line: &str) -> Result<Output> {
         self.ws.bash("out", line).await
     }
 }

@@ -55,7 +55,7 @@ struct Test {
     /// Method, as GET
     #[arg(value_name = "METHOD")]
     method: String,
-    /// URL, as `https://docs.example/index.html`
+    /// URL, as `https://docs.example/index.html`; a WebSocket's begins with `wss:`
     #[arg(value_name = "URL")]
     url: String,
     /// File with the request's body [default: the body is not looked at]
@@ -159,10 +159,12 @@ async fn test(args: Test, context: &mut Context) -> Result<u8, Error> {
 
 fn judge(policy: &Policy, method: &str, url: &str, body: Option<&[u8]>) -> Result<Verdict, Error> {
     let method = method.parse().map_err(|_| Error::usage(format!("`{method}` is no method")))?;
+    let opens_web_socket = url.starts_with("ws:") || url.starts_with("wss:");
+    let url = if opens_web_socket { url.replacen("ws", "http", 1) } else { url.to_owned() };
     let uri = url.parse().map_err(|error| Error::usage(format!("`{url}` is no URL: {error}")))?;
     let length = body.map_or(Length::None, |body| Length::Bytes(body.len() as u64));
     let request = match Request::absolute(method, &uri, length) {
-        Ok(request) => request,
+        Ok(request) => Request { opens_web_socket, ..request },
         Err(malformed) => return Ok(denied(&malformed)),
     };
     Ok(match decide(policy, &request) {

@@ -203,9 +203,10 @@ mod tests {
     fn what_is_asked_for_in_vain_is_told_once_and_only_if_it_can_be_written() {
         let names = Names::default();
         names.insert("docs.example");
-        for name in ["docs.example.", "telemetry.example.", "TELEMETRY.example.", "a\\013b.example."] {
+        for name in ["docs.example.", "telemetry.example.", "TELEMETRY.example."] {
             asked(&names, name, RecordType::A);
         }
+        names.miss("a\r\nb.example");
         assert_eq!(names.take_in_vain(), HashSet::from(["telemetry.example".to_owned()]));
         for number in 0..100 {
             asked(&names, &format!("{number}.example."), RecordType::AAAA);

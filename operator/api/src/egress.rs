@@ -150,6 +150,8 @@ pub enum Scheme {
 /// Requests by what they ask for. All that is said has to hold.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.webSocket) || (self.methods == ['GET'] && !has(self.body))")
+    .message("a WebSocket is opened with GET and without a body"))]
 pub struct Requests {
     #[schemars(length(min = 1, max = 16), inner(length(max = 16), regex(pattern = "^[A-Z]+$")))]
     pub methods: Vec<String>,
@@ -168,9 +170,22 @@ pub struct Requests {
     /// What a body has to be. Left out: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
+    /// That they open a WebSocket (RFC 6455), on which messages go both ways: the gateway counts and passes on whole messages, without
+    /// looking into them. Left out: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_socket: Option<WebSocket>,
     /// That packages are asked for: what [`EgressRule::packages`] holds for. Left out: none are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<Package>,
+}
+
+/// A WebSocket that may be opened.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebSocket {
+    /// The most bytes that a message may have, at most 16Mi.
+    #[schemars(transform = schema::quantity)]
+    pub max_message: Quantity,
 }
 
 /// What a request asks a registry for.

@@ -18,7 +18,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 mod room;
 mod scrub;
 
-pub use room::Room;
+pub use room::{Place, Room};
 pub use scrub::{Search, Spellings};
 
 use crate::refusal::Reason;

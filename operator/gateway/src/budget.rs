@@ -65,6 +65,19 @@ pub async fn reserve(
     Err(Refusal::BudgetUnknown(rule()))
 }
 
+/// Takes bytes that are sent in any case, out of the budget of what allows them.
+pub async fn spend(
+    reports: &Reports,
+    session: &Arc<Session>,
+    allowed: &Allowed,
+    bytes: u64,
+) -> Result<(), Refusal> {
+    // Nothing of them is given back.
+    let sent = Counter::default();
+    sent.add(bytes);
+    reserve(reports, session, allowed, (bytes, bytes), sent).await.map(drop)
+}
+
 /// Whether a rule still has answers left that may say there is no such thing.
 ///
 /// They are counted by each replica for itself, from what the status says when it first needs to know: a workspace speaks to one

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response,
+    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
     response::Parts as ResponseParts,
@@ -39,6 +39,7 @@ use crate::{
     refusal::{Reason, Refusal},
     session::Session,
     upstream::Unanswered,
+    web_socket::{Opening, Talk},
 };
 
 /// How long a body may take that has to be there before it is decided on.
@@ -69,6 +70,8 @@ struct Admitted {
     search: Option<Search>,
     lost: BoxFuture<'static, ()>,
     record: Record,
+    /// What the request opens, if it opens a WebSocket.
+    opening: Option<Opening>,
 }
 
 /// A credential as it goes out, and what must not come back.
@@ -78,7 +81,7 @@ struct Injected {
 }
 
 /// Writes down what an exchange was when it is over, however it ends.
-struct Record {
+pub(crate) struct Record {
     proxy: Arc<Proxy>,
     session: Arc<Session>,
     subject: Subject,
@@ -115,7 +118,11 @@ impl Proxy {
         let (policy, standing) = self.policy(&asker.session).await?;
         let (allowed, coming) = self.judge(&policy, request, &head.headers, body).await?;
         let injected = self.inject(&allowed).await?;
-        let outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
+        let mut outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
+        let opening = match allowed.web_socket() {
+            Some(max) => Some(Opening::of(head, max, &self.room, outgoing.headers_mut()).await?),
+            None => None,
+        };
         let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
         let (least, most) = coming.length().map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
@@ -128,11 +135,11 @@ impl Proxy {
         let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, reserved);
         let lost = Box::pin(standing.lost(still_allows(request, &allowed)));
         let search = injected.map(|injected| Search::new(injected.spellings));
-        Ok(Admitted { allowed, outgoing, search, lost, record })
+        Ok(Admitted { allowed, outgoing, search, lost, record, opening })
     }
 
     async fn carry(&self, admitted: Admitted, request: &Request) -> Response<Body> {
-        let Admitted { allowed, outgoing, search, mut lost, mut record } = admitted;
+        let Admitted { allowed, outgoing, search, mut lost, mut record, opening } = admitted;
         let answer = tokio::select! {
             answer = timeout(ANSWER_PATIENCE, self.upstream.send(&allowed, outgoing)) => answer,
             () = &mut lost => return record.fail(&Refusal::Revoked(request.host.clone())),
@@ -150,7 +157,10 @@ impl Proxy {
             Err(failed @ Unanswered::Failed(_)) => return record.fail(&failed.refusal(&request.host)),
         };
         record.passage.status = Some(answer.status());
-        // Nothing that is sent asks for another protocol, so nothing comes of what would follow.
+        if let Some(opening) = opening.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            return opening.answer(answer, Talk { allowed, search, lost, record });
+        }
+        // Nothing else that is sent asks for another protocol, so nothing comes of what would follow.
         if answer.status().is_informational() {
             let failed = Unanswered::Failed(format!("it answered {}", answer.status()));
             return record.fail(&failed.refusal(&request.host));
@@ -324,6 +334,19 @@ impl Asker {
 }
 
 impl Record {
+    /// Takes bytes that are sent out of the budget, and counts them.
+    pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
+        let spent = budget::spend(&self.proxy.reports, &self.session, allowed, bytes).await;
+        spent.map_err(|refusal| refusal.reason())?;
+        self.tally.sent.add(bytes);
+        Ok(())
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     fn new(
         proxy: &Arc<Proxy>,
         asker: &Asker,
@@ -346,7 +369,7 @@ impl Record {
     }
 
     /// It was allowed and did not come to its end.
-    fn fail(mut self, refusal: &Refusal) -> Response<Body> {
+    pub(crate) fn fail(mut self, refusal: &Refusal) -> Response<Body> {
         self.passage.failure = Some(refusal.reason());
         refusal.response()
     }

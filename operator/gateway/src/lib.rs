@@ -37,6 +37,7 @@ pub mod standing;
 pub mod trust;
 pub mod upstream;
 pub mod watch;
+mod web_socket;
 
 #[cfg(test)]
 mod testing;

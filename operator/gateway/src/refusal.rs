@@ -65,6 +65,8 @@ pub enum Refusal {
         "denied: {max} times there was nothing where this workspace looked by rule \"{rule}\", and that is all it may"
     )]
     Guesses { rule: String, max: u64 },
+    #[error("the host agreed to a WebSocket and did not open one")]
+    NoWebSocket,
     #[error("the answer held the credential of rule \"{0}\", so it is not passed on")]
     Reflected(String),
 }
@@ -98,6 +100,7 @@ pub enum Reason {
     TooNew,
     PackageNotAllowed,
     NotFoundBudget,
+    WebSocket,
 }
 
 impl From<Misfit> for Refusal {
@@ -124,6 +127,7 @@ impl Refusal {
                 Denied::PortNotAllowed { .. } => Reason::PortNotAllowed,
                 Denied::SchemeNotAllowed { .. } => Reason::SchemeNotAllowed,
                 Denied::RequestNotAllowed { .. } => Reason::RequestNotAllowed,
+                Denied::WebSocket { .. } => Reason::WebSocket,
                 Denied::PackageNotAllowed { .. } => Reason::PackageNotAllowed,
                 Denied::QueryNotAllowed { .. } => Reason::QueryNotAllowed,
                 Denied::BodyTooLong { .. } => Reason::BodyTooLong,
@@ -135,7 +139,7 @@ impl Refusal {
             Self::RequestTooLong { .. } | Self::Spent { .. } => Reason::OverBudget,
             Self::Revoked(_) => Reason::Revoked,
             Self::SpecialAddress(_) => Reason::SpecialAddress,
-            Self::Unreachable { .. } => Reason::Unreachable,
+            Self::Unreachable { .. } | Self::NoWebSocket => Reason::Unreachable,
             Self::NoCredential { .. } => Reason::NoCredential,
             Self::Reflected(_) => Reason::CredentialReflected,
             Self::TooNew { .. } | Self::NoAge { .. } => Reason::TooNew,
@@ -160,7 +164,7 @@ impl Refusal {
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Full | Self::BudgetUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable { .. } | Self::NoCredential { .. } | Self::Reflected(_) => {
+            Self::Unreachable { .. } | Self::NoWebSocket | Self::NoCredential { .. } | Self::Reflected(_) => {
                 StatusCode::BAD_GATEWAY
             }
             Self::UnknownWorkspace
@@ -220,6 +224,7 @@ impl Reason {
             Self::TooNew => "too-new",
             Self::PackageNotAllowed => "package-not-allowed",
             Self::NotFoundBudget => "not-found-budget",
+            Self::WebSocket => "web-socket",
         }
     }
 }

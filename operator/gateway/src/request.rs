@@ -98,7 +98,14 @@ pub fn within(tunnel: &Destination, scheme: Scheme, head: &Parts, body: Length) 
         }
     }
     let destination = (tunnel.host.clone(), tunnel.port);
-    Ok(Request::at(destination, head.method.clone(), scheme, uri, body)?)
+    let request = Request::at(destination, head.method.clone(), scheme, uri, body)?;
+    Ok(Request { opens_web_socket: opens_web_socket(&head.headers), ..request })
+}
+
+/// Whether another protocol is asked for on the connection, and that is the WebSocket's (RFC 6455 §4.1).
+fn opens_web_socket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    protocols.any(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// What the head of a message says of its body, as the HTTP library read it.

@@ -30,6 +30,8 @@ const IDLE_PER_HOST: usize = 16;
 #[derive(Clone)]
 pub struct Upstream {
     outside: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    /// The same, but by HTTP/1.1 alone, on which a WebSocket is opened.
+    web_sockets: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
     /// Services of the cluster, whose addresses are special by nature.
     services: Client<HttpConnector<Resolve>, Body>,
     resolve: Resolve,
@@ -58,13 +60,23 @@ impl Unanswered {
 impl Upstream {
     /// `tls` says whom to trust; its protocols are set here.
     pub fn new(resolve: Resolve, tls: ClientConfig) -> Self {
+        let web_sockets = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector(resolve.clone()));
         let outside = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(connector(resolve.clone()));
         let services = connector(resolve.within_the_cluster());
-        Self { outside: builder().build(outside), services: builder().build(services), resolve }
+        Self {
+            outside: builder().build(outside),
+            web_sockets: builder().build(web_sockets),
+            services: builder().build(services),
+            resolve,
+        }
     }
 
     /// Sends a request. Its URI is the canonical one that was decided on.
@@ -75,6 +87,8 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Unanswered> {
         let sent = if allowed.rule().is_some_and(|rule| rule.is_service) {
             self.services.request(request)
+        } else if allowed.web_socket().is_some() {
+            self.web_sockets.request(request)
         } else {
             self.outside.request(request)
         };

@@ -89,6 +89,8 @@ pub struct Allowance {
     pub headers: Vec<HeaderRule>,
     pub body: Option<BodyRule>,
     pub(crate) package: Option<PackageRule>,
+    /// The most bytes of a message, if it opens a WebSocket.
+    pub web_socket: Option<u64>,
 }
 
 /// What packages may be fetched.

@@ -76,6 +76,8 @@ pub enum Denied {
     SchemeNotAllowed { host: Host, rule: String, expected: Scheme },
     #[error("{host} denied: rule \"{rule}\" allows no request like {method} {path}")]
     RequestNotAllowed { host: Host, rule: String, method: http::Method, path: Path },
+    #[error("{host} denied: rule \"{rule}\" allows {} at {path}", if *is_asked { "no WebSocket" } else { "nothing but a WebSocket" })]
+    WebSocket { host: Host, rule: String, path: Path, is_asked: bool },
     #[error("{host} denied: rule \"{rule}\" does not name package \"{package}\"")]
     PackageNotAllowed { host: Host, rule: String, package: String },
     #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
@@ -95,10 +97,11 @@ impl Denied {
             Self::PortNotAllowed { .. } => 2,
             Self::SchemeNotAllowed { .. } => 3,
             Self::RequestNotAllowed { .. } => 4,
-            Self::PackageNotAllowed { .. } => 5,
-            Self::QueryNotAllowed { .. } => 6,
-            Self::BodyTooLong { .. } => 7,
-            Self::Body { .. } => 8,
+            Self::WebSocket { .. } => 5,
+            Self::PackageNotAllowed { .. } => 6,
+            Self::QueryNotAllowed { .. } => 7,
+            Self::BodyTooLong { .. } => 8,
+            Self::Body { .. } => 9,
         }
     }
 }
@@ -231,6 +234,11 @@ impl Allowed {
         Some(self.allowance()?.pattern(path)?.to_string())
     }
 
+    /// The most bytes of a message, if it opens a WebSocket.
+    pub fn web_socket(&self) -> Option<u64> {
+        self.allowance()?.web_socket
+    }
+
     /// How long what is answered must have been there.
     pub fn minimum_age(&self) -> Option<Duration> {
         self.allowance()?.package.as_ref()?.minimum_age
@@ -296,6 +304,14 @@ fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<()
     let Some(pattern) = allowance.pattern(&request.path).filter(|_| has_method) else {
         return Err(unlike(rule, request));
     };
+    if allowance.web_socket.is_some() != request.opens_web_socket {
+        return Err(Denied::WebSocket {
+            host: request.host.clone(),
+            rule: rule.name.clone(),
+            path: request.path.clone(),
+            is_asked: request.opens_web_socket,
+        });
+    }
     if let Some(package) = allowance.package.as_ref().and_then(|rule| rule.stranger(pattern, &request.path)) {
         return Err(Denied::PackageNotAllowed {
             host: request.host.clone(),

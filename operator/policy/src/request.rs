@@ -18,6 +18,8 @@ pub struct Request {
     pub path: Path,
     pub query: Query,
     pub body: Length,
+    /// Whether it wants to open a WebSocket (RFC 6455 §4.1).
+    pub opens_web_socket: bool,
 }
 
 /// What the head says of the body.
@@ -72,7 +74,7 @@ impl Request {
     ) -> Result<Self, Malformed> {
         let path = Path::parse(target.path())?;
         let query = Query::parse(target.query().unwrap_or_default())?;
-        Ok(Self { method, scheme, host, port, path, query, body })
+        Ok(Self { method, scheme, host, port, path, query, body, opens_web_socket: false })
     }
 
     /// The one URL of the request, as it is sent.

@@ -22,11 +22,19 @@ use crate::{
     testing::{Shared, observed, policies, upstream},
 };
 
+mod credentials;
+mod gates;
+mod own;
 mod passing;
+mod races;
 mod statement;
+mod web_sockets;
 
 const KNOWN: &str = "127.0.0.1";
 const UNKNOWN: &str = "127.0.0.2";
+/// The one Secret that the API server has.
+const SECRET_PATH: &str = "/api/v1/namespaces/ws-system/secrets/token";
+const CREDENTIAL: &str = "sk-lab-aaaaaaaa";
 
 struct Gateway {
     address: SocketAddr,
@@ -75,6 +83,12 @@ fn api_server() -> (Client, Arc<std::sync::Mutex<Value>>, JoinHandle<()>) {
     let stored = status.clone();
     let server = tokio::spawn(async move {
         while let Some((request, answer)) = handle.next_request().await {
+            if request.uri().path() == SECRET_PATH {
+                let data = json!({"key": "c2stbGFiLWFhYWFhYWFh"});
+                let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "data": data});
+                answer.send_response(HttpResponse::new(serde_json::to_vec(&secret).unwrap().into()));
+                continue;
+            }
             if request.method() == "PATCH" {
                 let body = request.into_body().collect().await.unwrap().to_bytes();
                 *stored.lock().unwrap() = serde_json::from_slice::<Value>(&body).unwrap()["status"].take();

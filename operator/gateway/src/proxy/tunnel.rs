@@ -1,7 +1,13 @@
 //! A connection that a workspace has to one host (RFC 9110 §9.3.6). TLS ends here: the gateway stands for the host, and decides on
 //! each request. Only what a rule passes through uninspected reaches the host as it is.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{
@@ -39,8 +45,9 @@ use crate::{
     exchange::Asker,
     refusal::{Reason, Refusal},
     request::{Destination, length, within, written_host},
-    session::Session,
+    session::{Session, lock},
     standing::Standing,
+    web_socket::Conversation,
 };
 
 /// How long a client may take to say what it speaks.
@@ -191,11 +198,15 @@ impl Inspected {
     where
         S: Read + Write + Unpin + Send + 'static,
     {
+        let opened = Mutex::new(None);
         let service = service_fn(|request| {
-            let answer = self.clone().answer(spoken, request);
-            async {
+            let (answer, opened) = (self.clone().answer(spoken, request), &opened);
+            async move {
                 let mut response = answer.await;
                 close_after_refusal(&mut response);
+                if let Some(conversation) = response.extensions_mut().remove::<Conversation>() {
+                    *lock(opened) = Some(conversation);
+                }
                 Ok::<_, Infallible>(response)
             }
         });
@@ -204,7 +215,8 @@ impl Inspected {
             .header_read_timeout(HEADER_TIMEOUT)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(stream, service);
+            .serve_connection(stream, service)
+            .with_upgrades();
         let mut http = pin!(http);
         let ended = tokio::select! {
             ended = &mut http => ended,
@@ -214,6 +226,10 @@ impl Inspected {
             }
         };
         self.ended(ended);
+        let conversation = lock(&opened).take();
+        if let Some(conversation) = conversation {
+            closing.run_until_cancelled(conversation.carry()).await;
+        }
     }
 
     async fn http2<S>(self: Arc<Self>, stream: S, spoken: Spoken, closing: CancellationToken)
@@ -327,12 +343,9 @@ async fn carry(
 impl Spender<'_> {
     /// Takes these bytes out of the budget.
     async fn spend(&self, bytes: u64) -> Result<(), Reason> {
-        // They are sent in any case: nothing is given back.
-        let sent = Counter::default();
-        sent.add(bytes);
         let Self { proxy, session, allowed } = self;
-        let reserved = budget::reserve(&proxy.reports, session, allowed, (bytes, bytes), sent).await;
-        reserved.map(drop).map_err(|refusal| refusal.reason())
+        let spent = budget::spend(&proxy.reports, session, allowed, bytes).await;
+        spent.map_err(|refusal| refusal.reason())
     }
 }
 

@@ -42,6 +42,9 @@ const NEVER_PASSED: &[&str] = &[
     "x-method-override",
 ];
 
+/// The most that a message of a WebSocket may have, in bytes: it has to be there whole.
+const MAX_MESSAGE: u64 = 16 << 20;
+
 /// Why a class cannot be used as it is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -193,6 +196,7 @@ fn allowance(written: &Requests, packages: Option<&Gate>) -> Result<Allowance, S
         headers: written.headers.iter().map(header).collect::<Result<_, _>>()?,
         body: written.body.as_ref().map(body).transpose()?,
         package: package.flatten(),
+        web_socket: written.web_socket.as_ref().map(|socket| web_socket(socket, written)).transpose()?,
     })
 }
 
@@ -212,6 +216,17 @@ fn package(
         names: name.zip(gate.names.clone()),
         minimum_age: gate.minimum_age.filter(|_| asked.version),
     }))
+}
+
+fn web_socket(socket: &egress::WebSocket, written: &Requests) -> Result<u64, String> {
+    if written.methods != ["GET"] || written.body.is_some() {
+        return Err("a WebSocket is opened with GET and without a body".to_owned());
+    }
+    let max = whole(&socket.max_message)?;
+    if max > MAX_MESSAGE {
+        return Err(format!("a message of a WebSocket has at most {MAX_MESSAGE} bytes"));
+    }
+    Ok(max)
 }
 
 fn query(written: &[String]) -> Result<QueryRule, String> {

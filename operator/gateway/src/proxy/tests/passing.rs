@@ -4,12 +4,12 @@ use super::*;
 use crate::testing::{class, policies_with};
 
 /// A server that answers each request with `answer` and keeps what it got.
-struct Server {
-    port: u16,
-    got: Shared,
+pub struct Server {
+    pub port: u16,
+    pub got: Shared,
 }
 
-async fn server(answer: &'static str) -> Server {
+pub async fn server(answer: &'static str) -> Server {
     use std::io::Write as _;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -32,11 +32,11 @@ async fn server(answer: &'static str) -> Server {
     Server { port, got }
 }
 
-fn rule(server: &Server, allow: &Value) -> Value {
+pub fn rule(server: &Server, allow: &Value) -> Value {
     json!({"name": "model", "service": {"namespace": "models", "name": "ollama", "port": server.port}, "allow": [allow]})
 }
 
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\nalt-svc: h3\r\nx-answer: y\r\n\r\nhello";
+pub const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\nalt-svc: h3\r\nx-answer: y\r\n\r\nhello";
 
 #[tokio::test]
 async fn what_is_allowed_arrives_made_anew_and_its_answer_comes_back() {

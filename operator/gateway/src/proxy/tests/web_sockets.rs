@@ -1,0 +1,155 @@
+//! `WebSockets` (B21): what a rule allows passes as whole messages, counted; nothing else does.
+
+use std::io::Write as _;
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async, client_async,
+    tungstenite::{Bytes, Error, Message},
+};
+
+use super::{passing::HELLO, *};
+use crate::testing::{class, policies_with};
+
+/// Says each message again, and keeps what it was sent, with the kind of each.
+async fn echo() -> (u16, Shared) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, got) = (listener.local_addr().unwrap().port(), Shared::default());
+    let sink = got.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut sink = sink.clone();
+            tokio::spawn(async move {
+                let mut socket = accept_async(stream).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    writeln!(sink, "{message:?}").unwrap();
+                    if message.is_text() || message.is_binary() {
+                        socket.send(message).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (port, got)
+}
+
+fn rules(port: u16, more: &Value) -> Value {
+    let mut rule = json!({"name": "talk", "service": {"namespace": "models", "name": "ollama", "port": port},
+        "allow": [{"methods": ["GET"], "paths": ["/talk"], "webSocket": {"maxMessage": "1Ki"}}]});
+    rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!([rule])
+}
+
+impl Gateway {
+    async fn web_socket(&self, port: u16, path: &str) -> Result<WebSocketStream<TcpStream>, Error> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let host = format!("ollama.models.svc:{port}");
+        stream
+            .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+        Ok(client_async(format!("ws://{host}{path}"), stream).await?.0)
+    }
+}
+
+/// The status with which a WebSocket was refused.
+fn refused(opened: Result<WebSocketStream<TcpStream>, Error>) -> u16 {
+    match opened {
+        Err(Error::Http(response)) => response.status().as_u16(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn messages_pass_both_ways_whole_and_counted() {
+    let (gateway, (port, got)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({"budget": {"upload": "1Mi"}}))));
+    let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+    socket.send(Message::Ping(Bytes::from_static(b"secret in a ping"))).await.unwrap();
+    for message in [Message::text("hello"), Message::binary(vec![7; 1_000])] {
+        socket.send(message.clone()).await.unwrap();
+        let answer = loop {
+            let answer = socket.next().await.unwrap().unwrap();
+            if !answer.is_pong() {
+                break answer;
+            }
+        };
+        assert_eq!(answer, message);
+    }
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    drop(socket);
+    gateway.settle().await;
+    assert!(!got.text().contains("Ping"), "what a ping carries goes no further: {}", got.text());
+    let line = gateway.log.lines().pop().unwrap();
+    assert_eq!(
+        (&line["status"], &line["rule"], &line["path"]),
+        (&json!(101), &json!("talk"), &json!("/talk"))
+    );
+    assert!((1_005..2_000).contains(&line["sentBytes"].as_u64().unwrap()), "{line}");
+    assert_eq!(line["receivedBytes"], json!(1_005));
+}
+
+#[tokio::test]
+async fn a_web_socket_is_opened_only_where_a_rule_says_so() {
+    let (gateway, (port, got)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+    assert_eq!(refused(gateway.web_socket(port, "/other").await), 403);
+    let plain = json!({"allow": [{"methods": ["GET"], "paths": ["/**"]}]});
+    gateway.judge.send_replace(policies_with(&rules(port, &plain)));
+    assert_eq!(refused(gateway.web_socket(port, "/talk").await), 403);
+    assert_eq!(got.text(), "");
+    gateway.settle().await;
+    assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "web-socket");
+}
+
+#[tokio::test]
+async fn a_host_that_opens_none_is_not_listened_to() {
+    let (gateway, server) = (gateway().await, passing::server(HELLO).await);
+    gateway.judge.send_replace(policies_with(&rules(server.port, &json!({}))));
+    assert_eq!(refused(gateway.web_socket(server.port, "/talk").await), 200);
+    let liar = passing::server("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n").await;
+    gateway.judge.send_replace(policies_with(&rules(liar.port, &json!({}))));
+    assert_eq!(refused(gateway.web_socket(liar.port, "/talk").await), 502);
+}
+
+#[tokio::test]
+async fn what_is_too_long_or_too_much_ends_the_conversation_unsent() {
+    for (more, messages, reason) in [
+        (json!({}), vec![Message::text("x".repeat(1_025))], "body-too-long"),
+        (json!({"budget": {"upload": "1000"}}), vec![Message::text("x".repeat(600)); 3], "over-budget"),
+    ] {
+        let (gateway, (port, got)) = (gateway().await, echo().await);
+        gateway.judge.send_replace(policies_with(&rules(port, &more)));
+        let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+        for message in messages {
+            socket.send(message).await.ok();
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+        drop(socket);
+        gateway.settle().await;
+        assert!(got.text().matches('x').count() <= 1_000, "{reason}");
+        assert_eq!(gateway.log.lines().pop().unwrap()["reason"], reason);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
+    let (gateway, (port, _)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+    let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
+    assert!(
+        timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = socket.next().await {} })
+            .await
+            .is_ok()
+    );
+    drop(socket);
+    gateway.settle().await;
+    assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "revoked");
+}
