@@ -28,6 +28,9 @@ TASKS = {
     "task:hostile": ["hostile", "Done: the tests have run."],
     "task:linger": ["hostile", *["linger"] * 4, "Done: the tests have run."],
 }
+# Gemini CLI refuses a command line with a substitution in it. What is in a file, no filter looks at.
+AROUND = {"hostile": ["hostile", "hide", "run"]}
+HIDING_PLACE = "check.sh"
 
 
 def patch():
@@ -64,6 +67,8 @@ STEPS = {
     },
     "test": shell("npm test"),
     "hostile": shell(HOSTILE),
+    "hide": {"write_file": {"file_path": HIDING_PLACE, "content": f"{HOSTILE}\n"}},
+    "run": shell(f"bash {HIDING_PLACE}"),
     "linger": shell(LINGER),
 }
 
@@ -73,6 +78,8 @@ def answer(prompt, results, tools):
     task = next((steps for word, steps in TASKS.items() if word in prompt), None)
     if task is None or not tools:
         return "Nothing to do."
+    if "run_shell_command" in tools:
+        task = [part for step in task for part in AROUND.get(step, [step])]
     step = task[min(results, len(task) - 1)]
     if step not in STEPS:
         return step
