@@ -15,6 +15,8 @@ pub enum Kind {
     Unreachable,
     /// The connection to a workspace broke, though the workspace may live on.
     Lost,
+    /// The workspace has no such program.
+    NoProgram,
     /// The command line cannot be understood.
     Usage,
     /// What answered is not the workspace that the cluster named.
@@ -33,6 +35,8 @@ impl Kind {
         match self {
             Self::User | Self::NameTaken | Self::Unreachable | Self::Lost => 1,
             Self::Usage => 2,
+            // as the shell reports it
+            Self::NoProgram => 127,
             // EX_PROTOCOL of sysexits.h
             Self::Impostor => 76,
             Self::Interrupted(signal) => signal.exit_code(),
@@ -72,6 +76,10 @@ impl Error {
 
     pub fn lost(why: &str) -> Self {
         Self::new(Kind::Lost, format!("the connection to the workspace was lost: {why}"))
+    }
+
+    pub fn no_program(message: impl Into<String>) -> Self {
+        Self::new(Kind::NoProgram, message)
     }
 
     pub fn usage(message: impl Into<String>) -> Self {

@@ -4,13 +4,15 @@
 //! args ─▶ commands ─▶ cluster    create, watch, delete the Workspace
 //!                     upload     pack the project meanwhile
 //!                     dial       carrier (port-forward, exec) ─▶ ssh
-//!                     session    a shell or a command on it
+//!                     agents     how coding agents are started
+//!                     session    a shell, a command or an agent on it
 //!                     expiry     keep what changed before its time is over
 //!                     ending     keep what changed, destroy, see to it
 //! ```
 //!
 //! What comes from a pod is hostile: bounded where it is read, escaped where it is printed, never run.
 
+mod agents;
 mod args;
 mod carrier;
 mod changes;

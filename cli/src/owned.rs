@@ -153,7 +153,13 @@ impl<'a> Owned<'a> {
             return Err(before_creation());
         };
         let workspace = observed.latest().workspace;
-        let session = interrupts.unless(Session::start(connection, program)).await?;
+        let begin = async {
+            if let Program::Agent(agent) = program {
+                agent.prepare(connection).await?;
+            }
+            Session::start(connection, program).await
+        };
+        let session = interrupts.unless(begin).await?;
         let denials = announce(observed.subscribe(), ui);
         let work = async {
             tokio::select! {

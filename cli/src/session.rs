@@ -13,13 +13,14 @@ use tokio::{
 };
 
 use crate::{
+    agents::Agent,
     error::{Error, Kind, chain},
     interrupt::{Interrupts, Signal},
     ssh::Connection,
     terminal::{self, Size},
 };
 
-pub use quote::command_line;
+pub use quote::{command_line, quote};
 
 /// Exit code of a command whose reader has gone: 128 + SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
@@ -33,6 +34,8 @@ pub enum Program {
     Shell,
     /// A line for the shell.
     Line(Vec<u8>),
+    /// A coding agent, prepared.
+    Agent(Agent),
 }
 
 impl Program {
@@ -114,6 +117,7 @@ async fn begin(channel: &Channel<Msg>, program: &Program, interactive: bool) -> 
     match program {
         Program::Shell => channel.request_shell(true).await,
         Program::Line(line) => channel.exec(true, line.as_slice()).await,
+        Program::Agent(agent) => channel.exec(true, agent.line()).await,
     }
 }
 

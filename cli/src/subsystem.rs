@@ -23,6 +23,11 @@ impl Answer {
         &self.output
     }
 
+    /// The exit code, if there was one.
+    pub fn code(&self) -> Option<u32> {
+        self.code
+    }
+
     /// What went wrong, in the pod's words, if something did.
     pub fn complaint(&self) -> Option<String> {
         if self.code == Some(0) {

@@ -3,6 +3,7 @@
 //! Each test has a namespace of its own; a failing one prints the pods, events and logs of it.
 
 mod admission;
+mod agents;
 mod delivery;
 mod egress;
 mod errors;

@@ -19,8 +19,8 @@ use ws_tests::{
 use crate::egress::OPEN;
 
 /// A credential that only the gateway has.
-const CREDENTIAL: &str = "sk-lab-5e1f0c9b7a3d4482";
-const SECRET: &str = "test-credential";
+pub(crate) const CREDENTIAL: &str = "sk-lab-5e1f0c9b7a3d4482";
+pub(crate) const SECRET: &str = "test-credential";
 /// The fake internet's web server.
 const WEB: &str = "20.0.114.80";
 
@@ -38,18 +38,28 @@ impl Out<'_> {
     }
 }
 
-/// A workspace whose class has these egress rules.
-pub(crate) async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
+/// A namespace, and a class that is like the default one but for `changes` and whose rules may use [`SECRET`].
+pub(crate) async fn with_class(
+    changes: Value,
+    test: impl AsyncFnOnce(&Lab, &str, &str) -> Result<()>,
+) -> Result<()> {
     with_namespace(async |lab, namespace| {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"key": CREDENTIAL}});
         lab.kubectl_with(&["-n", lab.ws_namespace(), "apply", "-f", "-"], &secret.to_string()).await?.ok()?;
-        let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
+        let class = class::create(lab, changes).await?;
+        test(lab, namespace, &class).await?;
+        class::delete(lab, &class).await
+    })
+    .await
+}
+
+/// A workspace whose class has these egress rules.
+pub(crate) async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
+    with_class(json!({"egress": {"rules": rules}}), async |lab, namespace, class| {
         let ws = Ws::new(lab, namespace)?;
-        let up = ["up", "--name", "out", "--class", &class, "--detach"];
+        let up = ["up", "--name", "out", "--class", class, "--detach"];
         ws.run_in(Project::empty()?.path(), &up).await?.ok()?;
-        let out = Out { lab, namespace, ws, class };
-        test(&out).await?;
-        class::delete(lab, &out.class).await
+        test(&Out { lab, namespace, ws, class: class.to_owned() }).await
     })
     .await
 }

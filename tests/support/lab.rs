@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +35,8 @@ pub struct Lab {
     sinks: PathBuf,
     /// What the fake internet's web server was asked, one JSON object a line.
     hosts: PathBuf,
+    /// What the fake internet's providers of models were asked, one JSON object a line.
+    models: PathBuf,
     /// Folder of the components' logs.
     logs: PathBuf,
     /// containerd's root.
@@ -47,8 +50,20 @@ pub struct Lab {
 #[derive(Deserialize)]
 struct Arrival {
     place: String,
+    peer: SocketAddr,
     connection: u64,
     hex: Option<String>,
+}
+
+/// One line of the log of the providers of models.
+#[derive(Debug, Deserialize)]
+pub struct ModelRequest {
+    pub host: String,
+    /// The request line.
+    pub request: String,
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,6 +100,14 @@ impl Lab {
                 .is_some_and(|url| url.starts_with(path))
         };
         Ok(requests.into_iter().filter(is_below).collect())
+    }
+
+    /// What the fake internet's providers of models were asked in a conversation in which `marker` is said, the first first.
+    pub fn asked_of_models(&self, marker: &str) -> Result<Vec<ModelRequest>> {
+        let log = fs::read_to_string(&self.models).context("reading what the models were asked")?;
+        // The last line may be half written.
+        let requests = log.lines().filter_map(|line| serde_json::from_str::<ModelRequest>(line).ok());
+        Ok(requests.filter(|request| request.body.contains(marker)).collect())
     }
 
     /// The log of the fake internet's DNS server: a line for each name that somebody asked for.
@@ -169,10 +192,16 @@ impl Lab {
 
     /// Every byte that has reached a sink so far, in the order of each connection.
     pub fn sunk(&self) -> Result<String> {
+        self.sunk_from(|_| true)
+    }
+
+    /// As [`Lab::sunk`], of senders with these addresses.
+    pub fn sunk_from(&self, is_sender: impl Fn(IpAddr) -> bool) -> Result<String> {
         let log = fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())?;
         let mut connections: BTreeMap<(String, u64), Vec<u8>> = BTreeMap::new();
         // The last line may be half written.
-        for arrival in log.lines().filter_map(|line| serde_json::from_str::<Arrival>(line).ok()) {
+        let arrivals = log.lines().filter_map(|line| serde_json::from_str::<Arrival>(line).ok());
+        for arrival in arrivals.filter(|arrival| is_sender(arrival.peer.ip().to_canonical())) {
             let bytes = connections.entry((arrival.place, arrival.connection)).or_default();
             bytes.extend(decoded(&arrival.hex.unwrap_or_default()));
         }

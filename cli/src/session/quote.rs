@@ -10,7 +10,8 @@ pub fn command_line(words: &[OsString]) -> Vec<u8> {
     }
 }
 
-fn quote(word: &[u8]) -> Vec<u8> {
+/// A word that the shell takes as it is.
+pub fn quote(word: &[u8]) -> Vec<u8> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(byte);
     if !word.is_empty() && word.iter().all(plain) {
         return word.to_vec();

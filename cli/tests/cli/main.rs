@@ -6,3 +6,4 @@ mod api;
 mod cluster;
 mod environment;
 mod offline;
+mod presets;

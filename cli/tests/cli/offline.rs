@@ -40,6 +40,9 @@ fn mistakes_on_the_command_line_exit_with_two() {
         &["up", "--lifetime", "1 day"],
         &["up", "--name", "Not_a_name"],
         &["run"],
+        &["up", "--agent", ""],
+        &["up", "--agent", "claude", "--detach"],
+        &["up", "--", "-p", "fix the test"],
         &["down", "--all", "name"],
         &["-q", "-v", "ls"],
     ];

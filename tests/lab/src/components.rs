@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::build::Binaries;
 use crate::certificates::{NODE_NAME, Pki};
 use crate::enforcement::Enforcement;
-use crate::{network, paths};
+use crate::{hosts, network, paths};
 use config::text;
 
 /// The image that keeps a pod's namespaces.
@@ -44,7 +44,7 @@ pub struct Component {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Components {
     pub sinks: [Component; 3],
-    pub hosts: [Component; 2],
+    pub hosts: [Component; 3],
     pub containerd: Component,
     pub etcd: Component,
     pub api_server: Component,
@@ -113,17 +113,19 @@ fn sinks(settings: &Settings) -> [Component; 3] {
     ]
 }
 
-fn hosts(settings: &Settings) -> [Component; 2] {
-    let host = |name, program, arguments: [&str; 2]| Component {
+fn hosts(settings: &Settings) -> [Component; 3] {
+    let host = |name, program, arguments: &[&str]| Component {
         name,
         network: network::HOSTS,
         program,
-        arguments: arguments.map(str::to_owned).to_vec(),
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
     };
-    let config = |name| text(&paths::run(name));
+    let run = |name| text(&paths::run(name));
+    let (models, log, port) = (run(hosts::MODELS), text(&paths::models()), hosts::MODELS_PORT.to_string());
     [
-        host("hosts-dns", settings.binaries.path("coredns"), ["-conf", &config(config::HOSTS_DNS)]),
-        host("hosts-web", "nginx".into(), ["-c", &config(config::HOSTS_WEB)]),
+        host("hosts-dns", settings.binaries.path("coredns"), &["-conf", &run(config::HOSTS_DNS)]),
+        host("hosts-web", "nginx".into(), &["-c", &run(config::HOSTS_WEB)]),
+        host("hosts-models", "python3".into(), &[&models, "--port", &port, "--log", &log]),
     ]
 }
 

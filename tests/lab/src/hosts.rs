@@ -1,4 +1,5 @@
-//! The internet's real servers: `CoreDNS` for its names, nginx for its sites. What is asked of them is written down.
+//! The internet's real servers: `CoreDNS` for its names, nginx for its sites, and behind it the providers of models. What is
+//! asked of them is written down.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,10 +19,16 @@ pub const CERTIFICATE: &str = "hosts";
 /// What nginx serves.
 const SITES: &str = "hosts";
 const WEB: &str = include_str!("../hosts/nginx.conf");
+/// The providers of models. They listen on the loopback, where only nginx is.
+pub const MODELS: &str = "models.py";
+const MODELS_PROGRAM: &str = include_str!("../hosts/models.py");
+pub const MODELS_PORT: u16 = 8081;
 
 /// Names that lead to the web server.
 const WEB_NAMES: [&str; 5] =
     ["docs.example", "api.example", "registry.example", "hidden.example", "static.docs.example"];
+/// Names of providers of models, as programs know them: they lead to the web server too.
+const MODEL_NAMES: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
 /// Names that lead elsewhere: to a sink, into the company, to the cluster, to the machine itself.
 const OTHER_NAMES: [(&str, &str); 6] = [
     ("telemetry.example", "20.0.113.66"),
@@ -33,8 +40,8 @@ const OTHER_NAMES: [(&str, &str); 6] = [
 ];
 
 /// All names with a certificate.
-pub fn names() -> [&'static str; 5] {
-    WEB_NAMES
+pub fn names() -> Vec<&'static str> {
+    [&WEB_NAMES[..], &MODEL_NAMES].concat()
 }
 
 /// Puts what is served where nginx finds it.
@@ -42,6 +49,8 @@ pub fn prepare() -> Result<()> {
     let sites = paths::run(SITES);
     fs::create_dir_all(&sites).context("creating the folder of the sites")?;
     fs::write(paths::hosts(), "").context("creating the log of the web server")?;
+    fs::write(paths::models(), "").context("creating the log of the providers of models")?;
+    fs::write(paths::run(MODELS), MODELS_PROGRAM).context("writing the providers of models")?;
     fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")
 }
 
@@ -49,13 +58,15 @@ pub fn prepare() -> Result<()> {
 pub fn dns() -> String {
     let mut hosts = String::new();
     let web = network::INTERNET_WEB.to_string();
-    let names = WEB_NAMES.iter().map(|name| (*name, web.as_str())).chain(OTHER_NAMES);
-    for (name, address) in names {
+    let names = names();
+    let addresses = names.iter().map(|name| (*name, web.as_str())).chain(OTHER_NAMES);
+    for (name, address) in addresses {
         // Writing to a String cannot fail.
         let _ = writeln!(hosts, "        {address} {name}");
     }
+    let zones = MODEL_NAMES.map(|name| format!(" {name}:53")).concat();
     format!(
-        "example:53 {{\n    log\n    errors\n    hosts {{\n        ttl 1\n{hosts}    }}\n}}\n\
+        "example:53{zones} {{\n    log\n    errors\n    hosts {{\n        ttl 1\n{hosts}    }}\n}}\n\
          .:53 {{\n    log\n    template ANY ANY {{\n        rcode NXDOMAIN\n    }}\n}}\n"
     )
 }
@@ -67,6 +78,8 @@ pub fn web(settings: &Settings) -> String {
         .replace("{{certificate}}", &pki(format!("{CERTIFICATE}.crt")))
         .replace("{{key}}", &pki(format!("{CERTIFICATE}.key")))
         .replace("{{log}}", &text(&paths::hosts()))
+        .replace("{{models}}", &MODEL_NAMES.join(" "))
+        .replace("{{models_port}}", &MODELS_PORT.to_string())
         .replace("{{sites}}", &text(&paths::run(SITES)))
         .replace("{{scratch}}", &text(Path::new(paths::RUN)))
 }

@@ -1,6 +1,7 @@
 //! `lab images` and `lab load`: image archives from the same `Containerfile`s that a release is built from, and their
 //! way into containerd.
 
+mod agents;
 mod buildah;
 mod elf;
 mod load;
@@ -33,6 +34,10 @@ const REPOSITORY: &str = "ghcr.io/ws-dev";
 const SERVERS: [&str; 3] = ["ws-operator", "ws-gateway", "ws-agent"];
 /// The base of the workspace image in the lab.
 const BASE_IMAGE: &str = "localhost/ws-base:1";
+/// That base with coding agents.
+const AGENTS_BASE_IMAGE: &str = "localhost/ws-agents-base:1";
+/// The workspace image on it: for tests, and no part of a release.
+const AGENTS_IMAGE: &str = "localhost/ws-agents:1";
 /// Debian's release for it.
 const SUITE: &str = "bookworm";
 
@@ -68,10 +73,32 @@ pub fn ensure_agnhost(
     Buildah::new(cache).build(&recipe, progress)
 }
 
-/// Builds ws's own images and returns their archives.
+/// Builds ws's own images, and the workspace image with coding agents, and returns their archives.
 pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
     let (buildah, recipes) = ready(cache, progress)?;
-    recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect()
+    let mut archives: Vec<Archive> =
+        recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect::<Result<_>>()?;
+    archives.push(with_agents(cache, &buildah, progress)?);
+    Ok(archives)
+}
+
+/// The workspace image, as it is built, on a base of one's own.
+fn with_agents(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
+    let base = Recipe {
+        name: "agents-base",
+        image: AGENTS_BASE_IMAGE.to_owned(),
+        containerfile: paths::sources().join("images/agents.Containerfile"),
+        target: None,
+        files: vec![agents::ensure(cache, progress)?],
+        base: Some((BASE_IMAGE, base(cache, buildah, progress)?)),
+    };
+    let base = buildah.build(&base, progress)?;
+    let recipe = Recipe {
+        name: "agents",
+        image: AGENTS_IMAGE.to_owned(),
+        ..workspace(&servers()?, (AGENTS_BASE_IMAGE, base))
+    };
+    buildah.build(&recipe, progress)
 }
 
 /// Builds ws's own images of today's Debian, copies them to `repository` (a registry, and a path in it if one is wanted) and
@@ -112,15 +139,19 @@ fn recipes(binaries: &Path, base: &Archive) -> Vec<Recipe> {
         server("operator", "ws-operator"),
         server("gateway", "ws-gateway"),
         server("agent", "ws-agent"),
-        Recipe {
-            name: "workspace",
-            image: format!("{REPOSITORY}/workspace:{VERSION}"),
-            containerfile: operator.join("agent/workspace.Containerfile"),
-            target: None,
-            files: vec![binaries.join("ws-agent")],
-            base: Some((BASE_IMAGE, base.clone())),
-        },
+        workspace(binaries, (BASE_IMAGE, base.clone())),
     ]
+}
+
+fn workspace(binaries: &Path, base: (&'static str, Archive)) -> Recipe {
+    Recipe {
+        name: "workspace",
+        image: format!("{REPOSITORY}/workspace:{VERSION}"),
+        containerfile: paths::repository().join("operator/agent/workspace.Containerfile"),
+        target: None,
+        files: vec![binaries.join("ws-agent")],
+        base: Some(base),
+    }
 }
 
 /// The folder of the servers' binaries: that of this program. They must be static, for their images hold nothing else.

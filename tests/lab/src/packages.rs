@@ -33,6 +33,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "libseccomp-dev", proof: Proof::PkgConfig("libseccomp") },
     Package { name: "buildah", proof: Proof::Program("buildah") },
     Package { name: "mmdebstrap", proof: Proof::Program("mmdebstrap") },
+    Package { name: "npm", proof: Proof::Program("npm") },
     // To run a lab.
     Package { name: "iproute2", proof: Proof::Program("ip") },
     Package { name: "nginx-light", proof: Proof::Program("nginx") },

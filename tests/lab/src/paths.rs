@@ -37,6 +37,11 @@ pub fn hosts() -> PathBuf {
     run("hosts.jsonl")
 }
 
+/// Every request that the internet's providers of models got, one JSON object a line.
+pub fn models() -> PathBuf {
+    run("models.jsonl")
+}
+
 /// Every request that changed something on the API server, one JSON object a line.
 pub fn audit() -> PathBuf {
     run("audit.jsonl")

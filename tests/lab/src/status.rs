@@ -29,6 +29,8 @@ struct Status {
     sinks: PathBuf,
     /// Every request that the internet's web server got.
     hosts: PathBuf,
+    /// Every request that the internet's providers of models got.
+    models: PathBuf,
     /// Every request that changed something on the API server.
     audit: PathBuf,
     /// containerd's root, which holds the layers of all containers.
@@ -92,6 +94,7 @@ fn observe() -> Result<Status> {
         logs: cache.logs(),
         sinks: paths::sinks(),
         hosts: paths::hosts(),
+        models: paths::models(),
         audit: paths::audit(),
         containerd: cache.containerd(),
         namespaces: Namespaces {

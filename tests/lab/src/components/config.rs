@@ -80,6 +80,7 @@ struct Kubelet {
     pod_pids_limit: u32,
     max_pods: u32,
     /// Images of the lab cannot be pulled again: 100 turns their collection off.
+    #[serde(rename = "imageGCHighThresholdPercent")]
     image_gc_high_threshold_percent: u8,
     eviction_hard: BTreeMap<&'static str, &'static str>,
     serialize_image_pulls: bool,
