@@ -51,7 +51,7 @@ fn has_head(requests: &Requests, request: &Request) -> bool {
     let parameter = |(name, value): &(String, Option<String>)| {
         requests.query.iter().any(|allowed| match allowed.split_once('=') {
             Some((other, only)) => name == other && value.as_deref() == Some(only),
-            None => allowed == "*" || allowed == name,
+            None => allowed == "*" || (allowed == name && !value.iter().any(|value| value.contains(';'))),
         })
     };
     let max = requests.body.as_ref().map(|body| body.max.0.parse::<u64>().unwrap());

@@ -50,7 +50,7 @@ const PATHS: &[&str] = &[
     "/a/%20",
     "/A",
 ];
-const PARAMETERS: &[&str] = &["a", "a=1", "b=2"];
+const PARAMETERS: &[&str] = &["a", "a=1", "b=2", "a=1;b=2"];
 const BODIES: &[&str] =
     &["1234", r#"{"m": 1}"#, r#"{"f": 1}"#, r#"{"m": 1, "f": 1}"#, "[]", r#"{"x": 123456}"#];
 
