@@ -4,10 +4,11 @@ CARGO   ?= cargo
 # Tests send signals, also where they run in the background: what starts them there has them ignore some.
 TEST    := env --default-signal=HUP,INT $(CARGO) test
 PROFILE := release
+MINUTES ?= 10
 LAB     := $(shell . tests/built.sh; echo $$built)/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit cluster bench redteam-mutations conformance images lab manifests programs tools
+.PHONY: help demo test lint unit cluster bench redteam-mutations conformance fuzz images lab manifests programs tools
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,6 +39,9 @@ redteam-mutations: ## Turn each defence of the way out off, and show which tests
 
 conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
 	$(LAB) conformance
+
+fuzz: ## Feed each parser hostile bytes for MINUTES=10; TARGET=name for one
+	fuzz/run.sh $(MINUTES) $(TARGET)
 
 images: programs ## Build the images; with REGISTRY=… push them there
 	$(LAB) images $(if $(REGISTRY),--push $(REGISTRY))

@@ -4,7 +4,6 @@
 //! that no caller has to remember to.
 
 use std::{
-    fmt::Write as _,
     io::{self, BufWriter, IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -12,12 +11,14 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use ws_tree::{Escaped, escape::is_invisible};
+use ws_tree::Escaped;
 
 use crate::{
     error::{Error, Kind},
     terminal,
 };
+
+mod json;
 
 /// How much is said on standard error.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -148,7 +149,7 @@ impl Ui {
             return;
         }
         if self.json {
-            line(&json(&ErrorReport {
+            line(&json::document(&ErrorReport {
                 error: ErrorBody {
                     message: &error.message,
                     hint: error.hint.as_deref(),
@@ -210,13 +211,13 @@ impl Ui {
     /// A result as one JSON document on one line.
     pub fn json_result(&self, value: &impl Serialize) -> Result<(), Error> {
         self.clear();
-        write_out(format!("{}\n", json(value)).as_bytes())
+        write_out(format!("{}\n", json::document(value)).as_bytes())
     }
 
     /// A report of `--json` where standard output belongs to the session.
     pub fn json_report(&self, value: &impl Serialize) {
         self.clear();
-        line(&json(value));
+        line(&json::document(value));
     }
 
     /// Whether results are read by a person at a terminal, which obeys what it is sent.
@@ -247,24 +248,6 @@ impl Ui {
 
 fn escape(text: &str) -> String {
     Escaped::line(text.as_bytes()).to_string()
-}
-
-/// JSON of visible characters only: JSON itself (RFC 8259 §7) escapes no more than the first 32.
-fn json(value: &impl Serialize) -> String {
-    let document = serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned());
-    let mut visible = String::with_capacity(document.len());
-    for character in document.chars() {
-        if character.is_control() || is_invisible(character) {
-            // Such characters occur only in strings, where each UTF-16 unit can be written as an escape.
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
-                let _ = write!(visible, "\\u{unit:04x}");
-            }
-        } else {
-            visible.push(character);
-        }
-    }
-    visible
 }
 
 /// Nobody can be told that standard error is gone, so that is not an error.
@@ -313,17 +296,4 @@ fn spinner() -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_carries_hostile_text_without_showing_it() {
-        let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{202e}b\u{e0041}\u{7f}";
-        let document = json(&hostile);
-        assert_eq!(document, r#""a\u001b]0;x\u0007\u009b31m\u202eb\udb40\udc41\u007f""#);
-        assert_eq!(serde_json::from_str::<String>(&document).unwrap(), hostile);
-    }
 }

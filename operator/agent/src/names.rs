@@ -81,7 +81,7 @@ impl Names {
     }
 
     /// Answers a query; none if it is none.
-    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+    pub fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).ok()?;
         if query.metadata.message_type != MessageType::Query {
             return None;

@@ -338,8 +338,11 @@ fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<()
 /// A parameter that is not allowed.
 fn beyond(rule: &QueryRule, query: &Query) -> Option<String> {
     let QueryRule::Only(allowed) = rule else { return None };
+    // Some servers begin another parameter at a semicolon: it stands only where a rule writes it out.
+    let is_one = |value: &Option<String>| !value.as_ref().is_some_and(|value| value.contains(';'));
     let is_allowed = |(name, value): &(String, Option<String>)| {
-        allowed.iter().any(|(other, only)| name == other && (only.is_none() || only == value))
+        let fits = |only: &Option<String>| if only.is_none() { is_one(value) } else { only == value };
+        allowed.iter().any(|(other, only)| name == other && fits(only))
     };
     query.pairs().iter().find(|pair| !is_allowed(pair)).map(|(name, _)| name.clone())
 }

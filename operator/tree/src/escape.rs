@@ -2,7 +2,7 @@
 //!
 //! A file name or a line of a file can carry terminal commands, text direction overrides (Trojan Source,
 //! CVE-2021-42574), characters nobody sees, or bytes that are no text at all. Shown through [`Escaped`], none of them
-//! reaches the terminal: `ESC` becomes `\x1b`, a stray byte `\xff`, an invisible character `<U+202E>`.
+//! reaches the terminal: `ESC` becomes `\x1b`, a stray byte `\xff`, any other invisible character `<U+202E>`.
 
 use std::fmt::{self, Write as _};
 
@@ -20,7 +20,8 @@ enum Style {
 }
 
 impl<'a> Escaped<'a> {
-    /// A name or a path: a backslash is doubled, so that two different names never look the same.
+    /// A name or a path: a backslash is doubled, and what only looks like an invisible character is told from one, so that two
+    /// different names never look the same.
     pub fn name(bytes: &'a [u8]) -> Self {
         Self { bytes, style: Style::Name }
     }
@@ -34,8 +35,14 @@ impl<'a> Escaped<'a> {
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.bytes.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                write_character(f, character, self.style)?;
+            let text = chunk.valid();
+            for (place, character) in text.char_indices() {
+                let is_lookalike = text.get(place..).is_some_and(|rest| rest.starts_with("<U+"));
+                if is_lookalike && self.style == Style::Name {
+                    f.write_str("\\x3c")?;
+                } else {
+                    write_character(f, character, self.style)?;
+                }
             }
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
@@ -49,8 +56,8 @@ fn write_character(f: &mut fmt::Formatter<'_>, character: char, style: Style) ->
     match character {
         '\\' if style == Style::Name => f.write_str("\\\\"),
         '\t' if style == Style::Line => f.write_char('\t'),
-        control if control.is_control() => write!(f, "\\x{:02x}", u32::from(control)),
-        hidden if is_invisible(hidden) => write!(f, "<U+{:04X}>", u32::from(hidden)),
+        control if control.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(control)),
+        hidden if hidden.is_control() || is_invisible(hidden) => write!(f, "<U+{:04X}>", u32::from(hidden)),
         visible => f.write_char(visible),
     }
 }
@@ -92,11 +99,12 @@ mod tests {
             ("größe 日本 🙂".as_bytes(), "größe 日本 🙂", "größe 日本 🙂"),
             (b"\x1b]52;c;aGk=\x07", "\\x1b]52;c;aGk=\\x07", "\\x1b]52;c;aGk=\\x07"),
             (b"a\nb\rc\td", "a\\x0ab\\x0dc\\x09d", "a\\x0ab\\x0dc\td"),
-            ("\u{9b}31m".as_bytes(), "\\x9b31m", "\\x9b31m"),
+            ("\u{9b}31m".as_bytes(), "<U+009B>31m", "<U+009B>31m"),
             (b"\x7f\xff\xc3", "\\x7f\\xff\\xc3", "\\x7f\\xff\\xc3"),
             ("a\u{202e}b\u{200b}c".as_bytes(), "a<U+202E>b<U+200B>c", "a<U+202E>b<U+200B>c"),
             ("\u{e0041}".as_bytes(), "<U+E0041>", "<U+E0041>"),
             (b"C:\\x", "C:\\\\x", "C:\\x"),
+            (b"a<U+202E>", "a\\x3cU+202E>", "a<U+202E>"),
         ];
         for (bytes, name, line) in table {
             assert_eq!(Escaped::name(bytes).to_string(), *name);

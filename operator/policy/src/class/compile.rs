@@ -152,11 +152,13 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
 
 fn destinations(full: &EgressRule) -> Result<(Vec<String>, Scheme, Vec<u16>), String> {
     if let Some(service) = &full.service {
-        return Ok((
-            vec![format!("{}.{}.svc", service.name, service.namespace)],
-            Scheme::Http,
-            vec![service.port],
-        ));
+        let egress::Service { namespace, name, port } = service;
+        let host = format!("{name}.{namespace}.svc");
+        let is_exact = Host::parse(&host).is_ok_and(|parsed| parsed.as_str() == host);
+        if !is_exact || name.contains('.') || namespace.contains('.') {
+            return Err(format!("\"{name}\" in \"{namespace}\" is no name of a service"));
+        }
+        return Ok((vec![host], Scheme::Http, vec![*port]));
     }
     let hosts = full.hosts.clone().filter(|hosts| !hosts.is_empty()).ok_or("name its `hosts`")?;
     for host in &hosts {
@@ -339,6 +341,10 @@ mod tests {
             (json!({"hosts": ["10.0.0.1"]}), "\"10.0.0.1\" is no exact host name in lower case"),
             (json!({"hosts": ["0x7f.1"]}), "\"0x7f.1\" is no exact host name in lower case"),
             (json!({"hosts": []}), "name its `hosts`"),
+            (
+                json!({"hosts": null, "service": {"namespace": "m", "name": "O", "port": 80}}),
+                "\"O\" in \"m\" is no name of a service",
+            ),
             (json!({"allow": []}), "say what is allowed: `allow`, a `preset`, or `passthrough`"),
             (json!({"scheme": "http", "credential": secret}), "a credential is sent over https only"),
             (

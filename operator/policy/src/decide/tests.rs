@@ -7,7 +7,7 @@ fn policy(picks: Option<&[&str]>) -> Policy {
     let egress = json!({"rules": [
         {"name": "model", "hosts": ["api.example.com"], "credential": {"secretName": "model", "key": "key"}, "allow": [
             {"methods": ["POST"], "paths": ["/v1/messages"], "query": ["beta=true"], "body": {"max": "1Ki", "json": {"required": ["model"]}}},
-            {"methods": ["GET"], "paths": ["/v1/models/{model}"]},
+            {"methods": ["GET"], "paths": ["/v1/models/{model}"], "query": ["limit", "by=a;b"]},
         ]},
         {"name": "docs", "hosts": ["docs.example.com", "www.example.com"], "allow": [{"methods": ["GET", "HEAD"], "paths": ["/**"], "query": ["*"]}]},
         {"name": "upload", "hosts": ["docs.example.com"], "allow": [{"methods": ["PUT"], "paths": ["/up/{file}"], "body": {"max": "4"}}]},
@@ -47,13 +47,15 @@ const REQUESTS: &[(&str, &str, Length)] = &[
     ("POST", "https://api.example.com/v1/messages", Length::Bytes(10)),
     ("POST", "https://api.example.com/v1/messages?beta=true", Length::Unknown),
     ("GET", "https://api.example.com/v1/models/x", Length::None),
+    ("GET", "https://api.example.com/v1/models/x?limit=1%3B2&by=a;b", Length::None),
     ("GET", "https://crates.example.com/se/rd/serde", Length::None),
 ];
 
 #[test]
 fn what_a_rule_names_is_allowed_by_it() {
-    let rules =
-        ["docs", "docs", "upload", "upload", "old", "old", "local", "body", "body", "model", "crates"];
+    let rules = [
+        "docs", "docs", "upload", "upload", "old", "old", "local", "body", "body", "model", "model", "crates",
+    ];
     for ((method, url, body), rule) in REQUESTS.iter().zip(rules) {
         assert_eq!(
             verdict(&policy(None), &request(method, url, *body)).as_deref(),
@@ -159,6 +161,12 @@ const DENIED: &[(&str, &str, Length, &str)] = &[
         "https://api.example.com/v1/messages?x=secret",
         Length::Bytes(1),
         "api.example.com denied: rule \"model\" allows no query with `x` here",
+    ),
+    (
+        "GET",
+        "https://api.example.com/v1/models/x?limit=1;all=1",
+        Length::None,
+        "api.example.com denied: rule \"model\" allows no query with `limit` here",
     ),
     (
         "POST",
