@@ -45,7 +45,9 @@ pub(crate) async fn with_class(
 ) -> Result<()> {
     with_namespace(async |lab, namespace| {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"key": CREDENTIAL}});
-        lab.kubectl_with(&["-n", lab.ws_namespace(), "apply", "-f", "-"], &secret.to_string()).await?.ok()?;
+        // Of all tests at once; without the server's help only one of them could create it.
+        let apply = ["-n", lab.ws_namespace(), "apply", "--server-side", "--force-conflicts", "-f", "-"];
+        lab.kubectl_with(&apply, &secret.to_string()).await?.ok()?;
         let class = class::create(lab, changes).await?;
         test(lab, namespace, &class).await?;
         class::delete(lab, &class).await

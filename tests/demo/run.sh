@@ -12,9 +12,10 @@ chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '%s\n' "$*"; }
 # Shows a command as a user would type it.
 command_line() {
-  local words
-  printf -v words ' %q' "$@"
-  printf '%s$%s%s\n' "$dim" "$(printf '%s' "$words" | sed "s|$ws|ws|; s|$bin/kubectl|kubectl|; s|\\\\ | |g")" "$plain"
+  local word line=''
+  for word; do case $word in *' '*) line+=" '$word'" ;; *) line+=" $word" ;; esac; done
+  line=${line//"$ws"/ws}
+  printf '%s$%s%s\n' "$dim" "${line//"$bin/kubectl"/kubectl}" "$plain"
 }
 show() { command_line "$@"; "$@"; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
@@ -93,7 +94,7 @@ python3 - "$notes/audit" <<'PYTHON'
 import json, sys
 seen = set()
 for line in sorted(map(json.loads, open(sys.argv[1])), key=lambda line: line["ts"]):
-    said = [line.get(name) for name in ("decision", "rule", "reason", "method", "host", "status", "credential")]
+    said = [line.get(name) for name in ("workspace", "decision", "rule", "reason", "method", "host")]
     if str(said) not in seen and not seen.add(str(said)):
         print(f"  {line['ts'][:19]} {line['workspace'] or '':8} {line['decision']:8} {line['host']:22}",
               *[f"{name}={line[name]}" for name in ("rule", "reason", "method", "status", "credential", "sentBytes") if line.get(name)])
