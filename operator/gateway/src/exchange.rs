@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
     response::Parts as ResponseParts,
 };
@@ -234,6 +234,10 @@ fn outgoing(
     let mut headers = outward(allowance, injected.map(|injected| injected.header.clone()), written);
     if let Some(length) = body.length().filter(|length| *length > 0 || allowance.body.is_some()) {
         headers.insert(CONTENT_LENGTH, length.into());
+    }
+    // It goes in chunks, which not every host reads: it would take them for the next request, and answer that one.
+    if body.length().is_none() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut outgoing = HttpRequest::new(());
     *outgoing.method_mut() = request.method.clone();

@@ -22,6 +22,7 @@ use crate::{
     testing::{Shared, observed, policies, upstream},
 };
 
+mod differential;
 mod passing;
 mod statement;
 
