@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use ws_tests::{
+    corpus,
     probe::canary,
     raw::{Vector, answers},
 };
@@ -13,100 +14,6 @@ use crate::way_out::{Out, reading, with_rules};
 
 const ALLOWED: &str = "docs.example";
 const DENIED: &str = "hidden.example";
-/// What stands between two names, so that one program sees the first and another the second.
-const BETWEEN: [&str; 26] = [
-    "\0", "%00", "\t", " ", "%20", "\r\n", "%0d%0a", "@", "%40", "#", "%23", "?", "%3f", "/", "%2f", "\\",
-    "%5c", ",", ";", ":", ":443:", ":443@", "..", "%2e", "\u{3002}", "|",
-];
-/// Spellings of addresses that nobody outside has, and of the denied host's own.
-const ADDRESSES: [&str; 40] = [
-    "127.0.0.1",
-    "127.1",
-    "0x7f.1",
-    "0x7f000001",
-    "2130706433",
-    "017700000001",
-    "0177.0.0.1",
-    "127.0.1",
-    "0",
-    "0.0.0.0",
-    "localhost",
-    "localhost.",
-    "LOCALHOST",
-    "[::1]",
-    "[::]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[64:ff9b::7f00:1]",
-    "[2002:7f00:1::]",
-    "[::1%25eth0]",
-    "[fe80::1%25eth0]",
-    "169.254.169.254",
-    "2852039166",
-    "0xA9FEA9FE",
-    "0251.0376.0251.0376",
-    "169.254.43518",
-    "0xa9.0xfe.0xa9fe",
-    "[::ffff:a9fe:a9fe]",
-    "[fd00:ec2::254]",
-    "100.100.100.200",
-    "168.63.129.16",
-    "10.96.0.1",
-    "10.77.0.10",
-    "20.0.114.80",
-    "20.0.29264",
-    "335573584",
-    "0x14007250",
-    "[::ffff:20.0.114.80]",
-    "kubernetes.default.svc",
-    "kubernetes",
-];
-/// Other forms of a name.
-const FORMS: [fn(&str) -> String; 30] = [
-    |name| name.replace('.', ".."),
-    |name| format!(".{name}"),
-    |name| format!("{name}.."),
-    |name| name.replace('.', "%2e"),
-    |name| name.replace('.', "\u{3002}"),
-    |name| name.replace('.', "\u{ff0e}"),
-    |name| name.replace('e', "\u{ff45}"),
-    |name| name.replace('e', "\u{435}"),
-    |name| name.replace('e', "%65"),
-    |name| format!("user@{name}"),
-    |name| format!("user:secret@{name}"),
-    |name| format!("{name}@"),
-    |name| format!("[{name}]"),
-    |name| format!("_{name}"),
-    |name| format!("-{name}"),
-    |name| format!("*.{name}"),
-    |name| format!("{}.{name}", "x".repeat(64)),
-    |name| format!("{}{name}", "x.".repeat(121)),
-    |name| format!("{name}\u{200c}"),
-    |name| format!("\u{feff}{name}"),
-    |name| format!("xn--{name}"),
-    |name| format!("{name}:0443"),
-    |name| format!("{name}:+443"),
-    |name| format!("{name}:443\u{660}"),
-    |name| format!("{name}:"),
-    |name| format!("{name}:443:443"),
-    |name| format!("{name}:https"),
-    |name| format!("https://{name}"),
-    |name| format!("//{name}"),
-    |name| format!("{name}\u{ad}"),
-];
-
-/// At least 200 spellings of hosts, none of which is the allowed one.
-fn hosts() -> Vec<String> {
-    let between = BETWEEN
-        .iter()
-        .flat_map(|text| [format!("{ALLOWED}{text}{DENIED}"), format!("{DENIED}{text}{ALLOWED}")]);
-    let forms = FORMS.iter().flat_map(|form| [form(ALLOWED), form(DENIED)]);
-    let suffixed =
-        [DENIED, "telemetry.example", "docs.example.evil", "xdocs.example", "docs.exampl", "example"];
-    let ports = [22, 25, 80, 0, 65_536].map(|port| format!("{ALLOWED}:{port}"));
-    let addresses = ADDRESSES.iter().flat_map(|address| [(*address).to_owned(), format!("{address}:443")]);
-    between.chain(forms).chain(suffixed.map(str::to_owned)).chain(ports).chain(addresses).collect()
-}
 
 /// The ways in which a client names a host.
 fn vectors(host: &str, path: &str) -> [Vector; 5] {
@@ -139,7 +46,7 @@ fn status(answer: &str) -> Option<u16> {
 async fn b08_a_host_in_no_spelling_is_another_than_the_allowed_one() -> Result<()> {
     with_rules(json!([reading("docs", &[ALLOWED])]), async |out| {
         let canary = canary()?;
-        let hosts = hosts();
+        let hosts = corpus::hosts(ALLOWED, DENIED);
         ensure!(hosts.len() >= 200, "{}", hosts.len());
         let path = format!("/{canary}");
         let all: Vec<Vector> = hosts.iter().flat_map(|host| vectors(host, &path)).collect();
@@ -212,70 +119,13 @@ async fn b03_b04_a_name_in_tls_or_in_a_request_is_the_connections() -> Result<()
     .await
 }
 
-/// Ways from a folder that is allowed to one that is not.
-const UP: [&str; 30] = [
-    "../",
-    "..%2f",
-    "%2e%2e/",
-    "%2e%2e%2f",
-    ".%2e/",
-    "%2e./",
-    "..\\",
-    "..%5c",
-    "%2e%2e%5c",
-    "%252e%252e/",
-    "%252e%252e%252f",
-    "..;/",
-    "..;x/",
-    "..%3b/",
-    "..//",
-    ".././",
-    "./../",
-    "%c0%ae%c0%ae/",
-    "%c0%ae%c0%ae%c0%af",
-    "..%c0%af",
-    "%e0%80%ae%e0%80%ae/",
-    "..%00/",
-    "..%0d%0a/",
-    "..%09/",
-    "..%20/",
-    "..%23/",
-    "..%3f/",
-    "..\u{2215}",
-    "\u{ff0e}\u{ff0e}/",
-    "%uff0e%uff0e/",
-];
-/// What stands before such a way, and what after it.
-const BEFORE: [&str; 5] = ["/public/", "/public//", "/public/x/../", "/public/./", "//public/"];
-/// Paths that are to be read as one that is not allowed.
-const OUTRIGHT: [&str; 16] = [
-    "/secret/",
-    "//secret/",
-    "/./secret/",
-    "/%2fsecret/",
-    "/%73ecret/",
-    "/SECRET/",
-    "/public%2f..%2fsecret/",
-    "/public%5c..%5csecret/",
-    "/public;/../secret/",
-    "/public?/../../secret/",
-    "/public#/../../secret/",
-    "/publicsecret/",
-    "/public%00/secret/",
-    "/.%2fsecret/",
-    "/public/../",
-    "/../",
-];
-
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
     let rules = json!([{"name": "docs", "hosts": [ALLOWED], "allow": [{"methods": ["GET"], "paths": ["/public/**"]}]}]);
     with_rules(rules, async |out| {
         let canary = canary()?;
-        let ways = BEFORE.iter().flat_map(|before| UP.iter().map(move |up| format!("{before}{up}secret/")));
-        let paths: Vec<String> =
-            ways.chain(OUTRIGHT.map(str::to_owned)).map(|path| format!("{path}{canary}")).collect();
+        let paths: Vec<String> = corpus::paths().map(|path| format!("{path}{canary}")).collect();
         ensure!(paths.len() >= 150, "{}", paths.len());
         let vector = |path: &String| {
             Vector::within(

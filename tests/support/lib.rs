@@ -4,6 +4,7 @@
 pub mod api_proxy;
 pub mod class;
 pub mod command;
+pub mod corpus;
 pub mod diagnostics;
 pub mod lab;
 pub mod namespace;

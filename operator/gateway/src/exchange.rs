@@ -14,13 +14,13 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
     response::Parts as ResponseParts,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use ws_policy::{
     class::Policy,
     decide::{Allowed, Budget, Decision, Denied, Undecided, decide},
@@ -28,12 +28,14 @@ use ws_policy::{
 };
 
 mod age;
+mod record;
+
+pub(crate) use record::Record;
 
 use crate::{
-    audit::{Passage, Subject},
+    audit::Subject,
     body::{Body, BodyError, Inward, Outward, Search, Spellings, Tally, whole},
-    budget::{self, Reserved},
-    credentials,
+    budget, credentials,
     headers::{inward, outward},
     proxy::Proxy,
     refusal::{Reason, Refusal},
@@ -78,19 +80,6 @@ struct Admitted {
 struct Injected {
     header: (HeaderName, HeaderValue),
     spellings: Arc<Spellings>,
-}
-
-/// Writes down what an exchange was when it is over, however it ends.
-pub(crate) struct Record {
-    proxy: Arc<Proxy>,
-    session: Arc<Session>,
-    subject: Subject,
-    passage: Passage,
-    tally: Tally,
-    began: Instant,
-    is_denied: bool,
-    /// What was not sent of it is given back.
-    _reserved: Reserved,
 }
 
 impl Proxy {
@@ -254,6 +243,10 @@ fn outgoing(
     if let Some(length) = body.length().filter(|length| *length > 0 || allowance.body.is_some()) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
+    // It goes in chunks, which not every host reads: it would take them for the next request, and answer that one.
+    if body.length().is_none() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let mut outgoing = HttpRequest::new(());
     *outgoing.method_mut() = request.method.clone();
     *outgoing.uri_mut() = request.url().parse().map_err(|_| Malformed::Form)?;
@@ -329,69 +322,6 @@ impl Asker {
             host: request.host.to_string(),
             port: Some(request.port),
             source: self.source,
-        }
-    }
-}
-
-impl Record {
-    /// Takes bytes that are sent out of the budget, and counts them.
-    pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
-        let spent = budget::spend(&self.proxy.reports, &self.session, allowed, bytes).await;
-        spent.map_err(|refusal| refusal.reason())?;
-        self.tally.sent.add(bytes);
-        Ok(())
-    }
-
-    /// What was counted.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    fn new(
-        proxy: &Arc<Proxy>,
-        asker: &Asker,
-        request: &Request,
-        allowed: &Allowed,
-        has_credential: bool,
-        tally: Tally,
-        reserved: Reserved,
-    ) -> Self {
-        Self {
-            proxy: proxy.clone(),
-            session: asker.session.clone(),
-            subject: asker.subject(request),
-            passage: Passage::of(allowed, Some(&request.path), has_credential),
-            tally,
-            began: Instant::now(),
-            is_denied: false,
-            _reserved: reserved,
-        }
-    }
-
-    /// It was allowed and did not come to its end.
-    pub(crate) fn fail(mut self, refusal: &Refusal) -> Response<Body> {
-        self.passage.failure = Some(refusal.reason());
-        refusal.response()
-    }
-
-    /// It was not to be allowed after all.
-    fn deny(mut self, refusal: &Refusal) -> Response<Body> {
-        self.is_denied = true;
-        self.proxy.refuse(Some(&self.session), &self.subject, refusal)
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !self.is_denied {
-            let passage = Passage {
-                failure: self.passage.failure.or(self.tally.failure.get()),
-                sent_bytes: self.tally.sent.get(),
-                received_bytes: self.tally.received.get(),
-                took: self.began.elapsed(),
-                ..self.passage.clone()
-            };
-            self.proxy.passed(&self.session, &self.subject, passage);
         }
     }
 }

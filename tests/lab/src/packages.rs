@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "curl", proof: Proof::Program("curl") },
     Package { name: "git", proof: Proof::Program("git") },
     Package { name: "openssh-client", proof: Proof::Program("ssh") },
+    Package { name: "nodejs", proof: Proof::Program("node") },
     Package { name: "python3", proof: Proof::Program("python3") },
     Package { name: "rsync", proof: Proof::Program("rsync") },
 ];

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod credentials;
+mod differential;
 mod gates;
 mod own;
 mod passing;

@@ -186,6 +186,19 @@ async fn a_body_is_cut_before_it_is_longer_than_allowed() {
 }
 
 #[tokio::test]
+async fn after_a_body_in_chunks_nothing_follows_on_its_connection() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    for (more, ends) in [(&["-H", "Transfer-Encoding: chunked"][..], 1), (&[], 1)] {
+        let (printed, _) = gateway.curl(&[&[&url, "-d", "x"], more].concat()).await;
+        assert_eq!(printed, "hello");
+        assert_eq!(server.got.text().matches("connection: close\r\n").count(), ends);
+    }
+}
+
+#[tokio::test]
 async fn b20_many_requests_send_no_more_than_the_budget() {
     const BUDGET: u64 = 2_000;
     let (gateway, server) = (gateway().await, server(HELLO).await);

