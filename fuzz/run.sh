@@ -15,5 +15,5 @@ for target in "${targets[@]}"; do
   [ ! -f "words/$target" ] || words=("-dict=words/$target")
   # What it finds goes into corpus/, which is not kept; seeds/ is.
   cargo fuzz run "$target" "corpus/$target" "seeds/$target" -- \
-    -max_total_time=$((minutes * 60)) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 "${words[@]}"
+    -max_total_time=$((minutes * 60)) -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 "${words[@]}"
 done

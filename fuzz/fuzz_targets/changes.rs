@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use std::{
-    fs::File,
-    io::Read as _,
-};
+use std::{fs::File, io::Read as _};
 
 use libfuzzer_sys::fuzz_target;
 use ws_tree::{Digest, Entry, Limits, TreePath, receive_changes};
@@ -19,7 +16,8 @@ thread_local! {
 fuzz_target!(|bytes: &[u8]| {
     let Some((form, records)) = bytes.split_first() else { return };
     // As the records are, or as the compressed bytes are.
-    let frames = if form & 1 == 0 { zstd::bulk::compress(records, 1).expect("it fits") } else { records.to_vec() };
+    let frames =
+        if form & 1 == 0 { zstd::bulk::compress(records, 1).expect("it fits") } else { records.to_vec() };
     let stream = [&b"wstree\x01c"[..], &frames].concat();
     let spool = SPOOL.with(|spool| {
         spool.set_len(0).expect("it is a file");
@@ -34,7 +32,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(TreePath::parse(change.path.as_bytes()).as_ref(), Ok(&change.path));
         if let Some(Entry::File(file)) = &change.now {
             let mut content = Vec::new();
-            set.content(change).expect("a file has its content").read_to_end(&mut content).expect("it is there");
+            set.content(change)
+                .expect("a file has its content")
+                .read_to_end(&mut content)
+                .expect("it is there");
             assert_eq!((content.len() as u64, Digest::of(&content)), (file.size, file.digest));
             total += file.size;
         }

@@ -23,7 +23,8 @@ fuzz_target!(|query: &[u8]| {
     let known = ["a.example", "b.example"].map(|name| names.insert(name).expect("there is room"));
     let Some(answer) = names.answer(query) else { return };
     assert!(answer.len() <= query.len() + MOST_MORE, "it amplifies");
-    let (query, answer) = (Message::from_vec(query).expect("a query"), Message::from_vec(&answer).expect("an answer"));
+    let (query, answer) =
+        (Message::from_vec(query).expect("a query"), Message::from_vec(&answer).expect("an answer"));
     assert_eq!(query.metadata.message_type, MessageType::Query);
     assert_eq!(answer.metadata.message_type, MessageType::Response);
     assert_eq!(answer.metadata.id, query.metadata.id);

@@ -11,7 +11,8 @@ const LIMITS: Limits = Limits { bytes: 64 << 10, entries: 50, names: 2 << 10, de
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((form, records)) = bytes.split_first() else { return };
-    let frames = if form & 1 == 0 { zstd::bulk::compress(records, 1).expect("it fits") } else { records.to_vec() };
+    let frames =
+        if form & 1 == 0 { zstd::bulk::compress(records, 1).expect("it fits") } else { records.to_vec() };
     let stream = [&b"wstree\x01p"[..], &frames].concat();
     let place = tempfile::tempdir().expect("a folder");
     let inside = place.path().join("project");
@@ -37,5 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn count(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    entries.map(|entry| 1 + if entry.file_type().expect("a type").is_dir() { count(&entry.path()) } else { 0 }).sum()
+    entries
+        .map(|entry| 1 + if entry.file_type().expect("a type").is_dir() { count(&entry.path()) } else { 0 })
+        .sum()
 }

@@ -113,7 +113,11 @@ fn judged(head: &Parts, length: Length) {
     let tunnel = Destination { host: Host::parse("a.example").expect("a host"), port: 443 };
     if let Ok(request) = within(&tunnel, ws_api::egress::Scheme::Https, head, length) {
         assert!(request.url().starts_with("https://a.example/"));
-        assert!(head.uri.authority().is_none_or(|named| named.host().trim_end_matches('.').eq_ignore_ascii_case("a.example")));
+        assert!(
+            head.uri
+                .authority()
+                .is_none_or(|named| named.host().trim_end_matches('.').eq_ignore_ascii_case("a.example"))
+        );
     }
     passes_only_what_is_named(head);
 }

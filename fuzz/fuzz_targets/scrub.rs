@@ -30,10 +30,16 @@ enum Shown {
     /// As many bytes of it.
     Part(u8),
     Itself,
-    Hexadecimal { is_upper: bool },
+    Hexadecimal {
+        is_upper: bool,
+    },
     Percent,
     /// After a text.
-    Base64 { text: Vec<u8>, then: Vec<u8>, is_url: bool },
+    Base64 {
+        text: Vec<u8>,
+        then: Vec<u8>,
+        is_url: bool,
+    },
 }
 
 fuzz_target!(|answer: Answer| {
@@ -85,10 +91,16 @@ fn spelled(credential: &str, shown: &Shown) -> (Vec<u8>, bool) {
             return (part.to_vec(), part.len() == bytes.len());
         }
         Shown::Itself => credential.to_owned(),
-        Shown::Hexadecimal { is_upper: true } => each(&|text, byte| write!(text, "{byte:02X}").expect("text")),
-        Shown::Hexadecimal { is_upper: false } => each(&|text, byte| write!(text, "{byte:02x}").expect("text")),
+        Shown::Hexadecimal { is_upper: true } => {
+            each(&|text, byte| write!(text, "{byte:02X}").expect("text"))
+        }
+        Shown::Hexadecimal { is_upper: false } => {
+            each(&|text, byte| write!(text, "{byte:02x}").expect("text"))
+        }
         Shown::Percent => each(&|text, byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte))
+            }
             _ => write!(text, "%{byte:02X}").expect("text"),
         }),
         Shown::Base64 { text, then, is_url } => {

@@ -1,5 +1,7 @@
 //! What holds for any policy and any request, tried on random ones.
 
+#![cfg(test)]
+
 use std::sync::Arc;
 
 use proptest::{

@@ -32,15 +32,12 @@ pub fn allowed_by<'a>(egress: &'a Egress, picks: &[String], asked: &Asked) -> Op
 }
 
 fn reaches(rule: &EgressRule, request: &Request) -> bool {
-    let (hosts, scheme, ports) = match &rule.service {
-        Some(service) => {
-            (vec![format!("{}.{}.svc", service.name, service.namespace)], Scheme::Http, vec![service.port])
-        }
-        None => {
-            let scheme = rule.scheme.unwrap_or(Scheme::Https);
-            let ports = rule.ports.clone().unwrap_or_else(|| vec![default_port(scheme)]);
-            (rule.hosts.clone().unwrap_or_default(), scheme, ports)
-        }
+    let (hosts, scheme, ports) = if let Some(service) = &rule.service {
+        (vec![format!("{}.{}.svc", service.name, service.namespace)], Scheme::Http, vec![service.port])
+    } else {
+        let scheme = rule.scheme.unwrap_or(Scheme::Https);
+        let ports = rule.ports.clone().unwrap_or_else(|| vec![default_port(scheme)]);
+        (rule.hosts.clone().unwrap_or_default(), scheme, ports)
     };
     hosts.iter().any(|host| host == request.host.as_str())
         && scheme == request.scheme

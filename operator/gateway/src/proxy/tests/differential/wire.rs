@@ -18,6 +18,9 @@ pub struct Wire {
     passed: Passed,
 }
 
+/// What was read and what follows it; none if it is not whole.
+type Read<'a, T> = Result<Option<(T, &'a [u8])>, String>;
+
 /// A request as it stands on the wire.
 #[derive(Debug)]
 pub struct Written {
@@ -81,7 +84,7 @@ fn read(mut bytes: &[u8]) -> Result<Vec<Written>, String> {
 }
 
 /// One request and what follows it. Whatever is written otherwise than a careful client would is an error.
-fn request(bytes: &[u8]) -> Result<Option<(Written, &[u8])>, String> {
+fn request(bytes: &[u8]) -> Read<'_, Written> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let (head, body) = (String::from_utf8(bytes[..end].to_vec()).unwrap(), &bytes[end + 4..]);
     let error = |what: &str| format!("{what}: {head:?}");
@@ -112,7 +115,7 @@ fn request(bytes: &[u8]) -> Result<Option<(Written, &[u8])>, String> {
     Ok(whole.map(|(body, rest)| (written(body), rest)))
 }
 
-fn chunks(mut bytes: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, String> {
+fn chunks(mut bytes: &[u8]) -> Read<'_, Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
