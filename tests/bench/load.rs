@@ -30,7 +30,7 @@ pub(crate) const SOURCE_NETWORK: &str = "10.123.0.0/16";
 /// Requests of one job, at most.
 const MOST: u64 = 200_000;
 /// Failures after which a connection is given up.
-const PATIENCE: u64 = 100;
+const PATIENCE: u32 = 100;
 
 /// What to ask for, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -70,14 +70,14 @@ pub(crate) enum Ask {
     Small,
     Download,
     /// So many bytes.
-    Upload(u64),
+    Upload(u32),
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
-    pub(crate) requests: u64,
-    pub(crate) failures: u64,
+    pub(crate) requests: u32,
+    pub(crate) failures: u32,
     /// Why the first of them failed.
     pub(crate) failure: Option<String>,
     pub(crate) seconds: f64,
@@ -90,7 +90,7 @@ pub(crate) struct Measured {
 #[derive(Default)]
 struct Done {
     took: Vec<Duration>,
-    failures: u64,
+    failures: u32,
     failure: Option<anyhow::Error>,
 }
 
@@ -164,5 +164,12 @@ fn measured(done: Vec<Done>, took: Duration) -> Result<Measured> {
     let at =
         |hundredths: usize| micros.get((micros.len() - 1) * hundredths / 100).copied().unwrap_or(f64::NAN);
     let (p50, p99) = (at(50), at(99));
-    Ok(Measured { requests: micros.len() as u64, failures, failure, seconds: took.as_secs_f64(), p50, p99 })
+    Ok(Measured {
+        requests: u32::try_from(micros.len())?,
+        failures,
+        failure,
+        seconds: took.as_secs_f64(),
+        p50,
+        p99,
+    })
 }

@@ -17,7 +17,7 @@ use crate::{
     report::{Report, progress},
 };
 
-const TUNNELS: usize = 1_000;
+const TUNNELS: u16 = 1_000;
 const WORKSPACES: usize = 10_000;
 /// After which what was only needed for a moment is given back.
 const CALM: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(super) async fn tunnels(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
         authority: Some(gateway.authority.clone()),
         host: HOST.to_owned(),
         ask: Ask::Small,
-        connections: TUNNELS,
+        connections: TUNNELS.into(),
         sources: SOURCES,
         warm: Duration::ZERO,
         time: Duration::ZERO,
@@ -59,14 +59,18 @@ pub(super) async fn tunnels(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
     let mut lines = BufReader::new(load.stdout.take().context("no output")?).lines();
     let said = lines.next_line().await?.context("the load ended")?;
     let measured: Measured = serde_json::from_str(&said)?;
-    ensure!(measured.requests == TUNNELS as u64, "{said}");
+    ensure!(measured.requests == u32::from(TUNNELS), "{said}");
     tokio::time::sleep(CALM).await;
     let after = gateway.resident()?;
     drop(load.stdin.take());
     load.wait().await?;
     progress(&format!("{before} KiB before, {after} KiB with {TUNNELS} tunnels"));
     figure(report, "resident memory, 1,000 inspected tunnels", after, Some(64.0));
-    report.figure("resident memory, a tunnel", &format!("{:.0} KiB", (after - before) / TUNNELS as f64), "");
+    report.figure(
+        "resident memory, a tunnel",
+        &format!("{:.0} KiB", (after - before) / f64::from(TUNNELS)),
+        "",
+    );
     Ok(())
 }
 

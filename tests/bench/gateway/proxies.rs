@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 use ws_tests::{
     command::{Output, run},
     lab::Lab,
@@ -86,7 +89,8 @@ impl Proxy {
             &format!(
                 "openssl req -new -newkey rsa:2048 -sha256 -days 365 -nodes -x509 -extensions v3_ca -subj /CN=squid \
                  -keyout {at}/authority.pem -out {at}/certificate.pem && cat {at}/certificate.pem >> {at}/authority.pem && \
-                 LD_LIBRARY_PATH={} {root}/usr/lib/squid/security_file_certgen -c -s {at}/certificates -M 4MB",
+                 LD_LIBRARY_PATH={} {root}/usr/lib/squid/security_file_certgen -c -s {at}/certificates -M 4MB && \
+                 chown -R nobody {at}",
                 libraries.display()
             ),
             None,
@@ -100,15 +104,15 @@ impl Proxy {
              acl step1 at_step SslBump1\nssl_bump peek step1\nssl_bump bump all\n\
              acl named dstdomain .docs.example\nhttp_access allow named\nhttp_access deny all\ncache deny all\n\
              logfile_daemon {root}/usr/lib/squid/log_file_daemon\naccess_log daemon:{at}/access.log squid\ncache_log {at}/cache.log\n\
-             error_directory {root}/usr/share/squid/errors/templates\nicon_directory {root}/usr/share/squid/icons\n\
-             mime_table {root}/usr/share/squid/mime.conf\ncoredump_dir {at}\npid_filename none\npinger_enable off\n\
-             visible_hostname squid\ncache_effective_user root\nmax_filedescriptors 65536\n",
+             error_directory {root}/usr/share/squid/errors/en\nicon_directory {root}/usr/share/squid/icons\n\
+             mime_table {root}/usr/share/squid/mime.conf\ncoredump_dir {at}\npid_filename none\npinger_enable off\nunlinkd_program {root}/usr/lib/squid/unlinkd\n\
+             visible_hostname squid\ncache_effective_user nobody\nshutdown_lifetime 0 seconds\n",
             node = stage.node,
             trusted = stage.hosts_authority.display(),
         );
         let file = folder.join("squid.conf");
         fs::write(&file, settings)?;
-        let arguments = ["-N", "-f", &file.display().to_string()];
+        let arguments = ["-N", "-n", "bench", "-f", &file.display().to_string()];
         let program = package.join("usr/sbin/squid");
         let child = stage.start("squid", &program, &arguments, &[("LD_LIBRARY_PATH", &libraries)])?;
         let [plain, bump] = [SQUID, SQUID_BUMP].map(|port| SocketAddr::from((stage.node, port)));
@@ -158,6 +162,14 @@ impl Proxy {
             authority: folder.join("mitmproxy-ca-cert.pem"),
             child: Some(child),
         })
+    }
+
+    /// Ends it in order: Squid would leave shared memory behind.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        shell(&format!("kill {}", child.id().context("it has ended")?), None).await?;
+        timeout(LIMIT, child.wait()).await.with_context(|| format!("{} does not end", self.name))??;
+        Ok(())
     }
 
     /// Resident memory in KiB, now.

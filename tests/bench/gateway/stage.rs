@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -28,16 +29,19 @@ const INTERNET: &str = "ws-hosts";
 const WEB: Ipv4Addr = Ipv4Addr::new(20, 0, 114, 80);
 /// The fake internet's DNS.
 const NAMES: Ipv4Addr = Ipv4Addr::new(20, 0, 114, 53);
-/// Bytes of what is downloaded and uploaded.
-pub(super) const LARGE: u64 = 256 << 20;
+/// Bytes of what is downloaded.
+pub(super) const DOWNLOAD: u32 = 256 << 20;
+/// Where files are memory: a disk would be slower than every proxy.
+const MEMORY: &str = "/dev/shm";
 const SMALL: usize = 1 << 10;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Runs a program with this resolver and as many files as it wants.
-const START: &str = r#"ulimit -n 65536 && mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+const START: &str = r#"ulimit -n "$(ulimit -Hn)" && mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 
 pub(super) struct Stage {
-    pub(super) folder: TempDir,
+    folder: TempDir,
+    _sites: TempDir,
     pub(super) node: Ipv4Addr,
     /// PEM file of the authority of the fake internet's hosts.
     pub(super) hosts_authority: PathBuf,
@@ -56,7 +60,7 @@ pub(super) async fn stop_ws(lab: &Lab) -> Result<()> {
 
 impl Stage {
     pub(super) async fn set(lab: &Lab) -> Result<Self> {
-        let folder = TempDir::new()?;
+        let (folder, sites) = (TempDir::new()?, TempDir::new_in(MEMORY)?);
         // Every address of the network that the load comes from is the node's.
         let route = ["-n", NODE, "route", "replace", "local", SOURCE_NETWORK, "dev", "lo"];
         let mut ip = Command::new("ip");
@@ -64,10 +68,12 @@ impl Stage {
         run(ip, LIMIT).await?.ok()?;
         fs::write(folder.path().join("resolv.conf"), format!("nameserver {NAMES}\n"))?;
         let run_folder = lab.kubeconfig().parent().context("the lab has a folder")?;
-        let web = start_web(folder.path(), &run_folder.join("pki"))?;
-        let node = lab.addresses.node.parse()?;
-        let stage = Self { folder, node, hosts_authority: run_folder.join("pki/hosts-ca.crt"), _web: web };
-        Ok(stage)
+        let web = start_web(folder.path(), sites.path(), &run_folder.join("pki"))?;
+        // Squid is nobody.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let hosts_authority = folder.path().join("hosts-ca.crt");
+        fs::copy(run_folder.join("pki/hosts-ca.crt"), &hosts_authority)?;
+        Ok(Self { node: lab.addresses.node.parse()?, folder, _sites: sites, hosts_authority, _web: web })
     }
 
     /// The web server itself.
@@ -129,11 +135,9 @@ impl Stage {
 }
 
 /// nginx with the lab's certificate, and without the lab's log of all that it gets.
-fn start_web(folder: &Path, pki: &Path) -> Result<Child> {
-    let root = folder.join("web");
-    fs::create_dir(&root)?;
+fn start_web(folder: &Path, root: &Path, pki: &Path) -> Result<Child> {
     fs::write(root.join("small"), "x".repeat(SMALL))?;
-    fs::File::create(root.join("large"))?.set_len(LARGE)?;
+    fs::File::create(root.join("large"))?.set_len(DOWNLOAD.into())?;
     let (folder, root, pki) = (folder.display(), root.display(), pki.display());
     let temporary =
         ["proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {folder}/{what};"));

@@ -103,7 +103,7 @@ impl Open {
             Ask::Small => ("GET", "/small".to_owned(), 0),
             Ask::Download => ("GET", "/large".to_owned(), 0),
             // A file of its own, so that no two connections write the same.
-            Ask::Upload(length) => ("PUT", format!("/taken/{number}"), length),
+            Ask::Upload(length) => ("PUT", format!("/taken/{number}"), length.into()),
         };
         let port = if job.authority.is_some() { HTTPS_PORT } else { HTTP_PORT };
         let host = format!("{}:{port}", job.host);
