@@ -257,23 +257,25 @@ fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
     let Access::Requests(allowances) = &rule.access else {
         return Err(unlike(rule, request));
     };
-    let mut nearest = unlike(rule, request);
+    let mut nearest = None;
     let mut satisfied = Vec::new();
-    for (index, allowance) in allowances.iter().enumerate() {
+    for (index, allowance) in
+        allowances.iter().enumerate().filter(|(_, allowance)| is_like(allowance, request))
+    {
         match satisfies(rule, allowance, request) {
             Ok(()) => satisfied.push(index),
-            Err(denied) => nearest = nearer(Some(nearest), denied),
+            Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
     }
-    if satisfied.is_empty() { Err(nearest) } else { Ok(satisfied) }
+    if satisfied.is_empty() { Err(nearest.unwrap_or_else(|| unlike(rule, request))) } else { Ok(satisfied) }
+}
+
+fn is_like(allowance: &Allowance, request: &Request) -> bool {
+    allowance.methods.contains(&request.method)
+        && allowance.paths.iter().any(|path| path.matches(&request.path))
 }
 
 fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<(), Denied> {
-    let is_like = allowance.methods.contains(&request.method)
-        && allowance.paths.iter().any(|path| path.matches(&request.path));
-    if !is_like {
-        return Err(unlike(rule, request));
-    }
     if let Some(parameter) = beyond(&allowance.query, &request.query) {
         return Err(Denied::QueryNotAllowed {
             host: request.host.clone(),
