@@ -4,6 +4,8 @@
 
 mod cold;
 mod destroy;
+mod gateway;
+mod load;
 mod report;
 mod rival;
 mod throughput;
@@ -14,12 +16,21 @@ use anyhow::{Result, ensure};
 
 use crate::report::Report;
 
-const ALL: [&str; 5] = ["cold", "throughput", "upload", "destroy", "writes"];
+/// The gateway last: it leaves ws scaled down.
+const ALL: [&str; 6] = ["cold", "throughput", "upload", "destroy", "writes", "gateway"];
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    for name in &wanted {
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, job] = arguments.as_slice()
+        && command == "load"
+    {
+        return load::main(job);
+    }
+    tokio::runtime::Runtime::new()?.block_on(measure(&arguments))
+}
+
+async fn measure(wanted: &[String]) -> Result<()> {
+    for name in wanted {
         ensure!(ALL.contains(&name.as_str()), "no benchmark is named `{name}`: there are {}", ALL.join(", "));
     }
     let mut report = Report::default();
@@ -31,7 +42,8 @@ async fn main() -> Result<()> {
             "throughput" => throughput::measure(&mut report).await?,
             "upload" => upload::measure(&mut report).await?,
             "destroy" => destroy::measure(&mut report).await?,
-            _ => writes::measure(&mut report).await?,
+            "writes" => writes::measure(&mut report).await?,
+            _ => gateway::measure(&mut report).await?,
         }
     }
     report.print();

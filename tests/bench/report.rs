@@ -69,6 +69,11 @@ impl Report {
         self.row(&row);
     }
 
+    /// One figure of several rounds without a rival.
+    pub(crate) fn samples(&mut self, what: &str, unit: &str, samples: &Samples, bar: &str) {
+        self.figure(what, &format!("{} {unit}", spread(samples)), bar);
+    }
+
     /// One figure without a rival.
     pub(crate) fn figure(&mut self, what: &str, value: &str, bar: &str) {
         let row = format!("| {what} | {value} | | | {bar} |");

@@ -9,6 +9,7 @@ use crate::{
     host::Host,
     json::Offence,
     path::{Path, Query},
+    pattern::PathPattern,
     request::{Length, Request},
 };
 
@@ -288,22 +289,30 @@ fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
     let Access::Requests(allowances) = &rule.access else {
         return Err(unlike(rule, request));
     };
-    let mut nearest = unlike(rule, request);
+    let mut nearest = None;
     let mut satisfied = Vec::new();
     for (index, allowance) in allowances.iter().enumerate() {
-        match satisfies(rule, allowance, request) {
+        let Some(pattern) = like(allowance, request) else { continue };
+        match satisfies(rule, allowance, pattern, request) {
             Ok(()) => satisfied.push(index),
-            Err(denied) => nearest = nearer(Some(nearest), denied),
+            Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
     }
-    if satisfied.is_empty() { Err(nearest) } else { Ok(satisfied) }
+    if satisfied.is_empty() { Err(nearest.unwrap_or_else(|| unlike(rule, request))) } else { Ok(satisfied) }
 }
 
-fn satisfies(rule: &Rule, allowance: &Allowance, request: &Request) -> Result<(), Denied> {
+/// The pattern by which an allowance is for requests like this.
+fn like<'a>(allowance: &'a Allowance, request: &Request) -> Option<&'a PathPattern> {
     let has_method = allowance.methods.contains(&request.method);
-    let Some(pattern) = allowance.pattern(&request.path).filter(|_| has_method) else {
-        return Err(unlike(rule, request));
-    };
+    allowance.pattern(&request.path).filter(|_| has_method)
+}
+
+fn satisfies(
+    rule: &Rule,
+    allowance: &Allowance,
+    pattern: &PathPattern,
+    request: &Request,
+) -> Result<(), Denied> {
     if allowance.web_socket.is_some() != request.opens_web_socket {
         return Err(Denied::WebSocket {
             host: request.host.clone(),

@@ -1,0 +1,52 @@
+//! The gateway beside Squid and mitmproxy: same machine, same network, same host behind them, same load.
+//!
+//! ```text
+//! load, in the node's network ─▶ ws-gateway │ squid │ mitmdump, in the node's network ─▶ nginx, in the fake internet
+//! ```
+//!
+//! The gateway is the real program with the cluster's API server; its workspaces are objects with a pod that nobody schedules
+//! and an address that the load comes from. It leaves ws scaled down, so that nothing else works meanwhile: it has to be last.
+
+use anyhow::Result;
+use ws_tests::{lab::Lab, namespace::with_namespace};
+
+use crate::report::Report;
+
+mod decision;
+mod memory;
+mod objects;
+mod proxies;
+mod speed;
+mod stage;
+
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    decision::measure(report)?;
+    let lab = Lab::running().await?;
+    memory::idle(report, &lab)?;
+    stage::stop_ws(&lab).await?;
+    with_namespace(async |lab, namespace| {
+        let objects = objects::Objects::create(lab, namespace).await?;
+        let stage = stage::Stage::set(lab).await?;
+        speed::measure(report, lab, &stage).await?;
+        memory::tunnels(report, lab, &stage).await?;
+        memory::workspaces(report, lab, &stage, &objects).await
+    })
+    .await
+}
+
+/// What is promised of a figure, and whether it held.
+#[derive(Clone, Copy, Debug)]
+enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bar {
+    fn judge(self, figure: f64, unit: &str) -> String {
+        let (sign, bar, holds) = match self {
+            Self::AtLeast(bar) => ('≥', bar, figure >= bar),
+            Self::AtMost(bar) => ('≤', bar, figure <= bar),
+        };
+        format!("{sign} {bar}{unit}{}", if holds { "" } else { ", **missed**" })
+    }
+}
