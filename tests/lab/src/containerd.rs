@@ -49,6 +49,11 @@ impl Containerd {
         Ok(said.lines().filter_map(imported).map(str::to_owned).collect())
     }
 
+    /// References of all images.
+    pub fn images(&self) -> Result<Vec<String>> {
+        Ok(self.ask(&["images", "list", "--quiet"])?.lines().map(str::to_owned).collect())
+    }
+
     /// Removes references to images; what containers use of them stays.
     pub fn remove_images(&self, references: &[String]) -> Result<()> {
         self.ctr(&["images", "remove"], references).map(drop)

@@ -16,7 +16,10 @@ type Imported = BTreeMap<String, String>;
 
 /// Imports the archives that are not the source of an image already. `root` is containerd's, which keeps the record.
 pub fn load(containerd: &Containerd, root: &Path, archives: &[Archive], progress: &Progress) -> Result<()> {
+    let present = containerd.images()?;
     let mut imported = read(root)?;
+    // What was imported once can have been removed since.
+    imported.retain(|image, _| present.contains(image));
     for Archive(path) in archives {
         let digest = digest(path)?.to_hex().to_string();
         if imported.values().any(|known| *known == digest) {
