@@ -115,7 +115,9 @@ impl Step {
                 members.iter().filter(|(name, _)| folded(name) == *key).map(|(_, value)| value).collect()
             }
             (Self::Each, Value::Array(elements)) => elements.iter().collect(),
-            _ => Vec::new(),
+            // Some servers take one where they expect a list of them.
+            (Self::Each, one) => vec![one],
+            (Self::Key(_), _) => Vec::new(),
         }
     }
 }
@@ -263,6 +265,7 @@ mod tests {
             (r#"{"model": "claude-x", "MCP_Servers": []}"#, forbidden("mcp_servers")),
             ("{\"model\": \"claude-x\", \"mcp_\u{17f}erver\u{17f}\": []}", forbidden("mcp_servers")),
             (r#"{"model": "claude-x", "mcp\u005fservers": []}"#, forbidden("mcp_servers")),
+            (r#"{"model": "claude-x", "messages": {"content": {"source": {"url": "x"}}}}"#, forbidden(url)),
             (
                 r#"{"model": "claude-x", "messages": [{}, {"content": [{"source": {"url": "x"}}]}]}"#,
                 forbidden(url),
