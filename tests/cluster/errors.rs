@@ -330,7 +330,7 @@ async fn a_resource_that_breaks_every_rule_is_refused_with_every_rule_named() ->
         "a service says its port itself",
         "what is passed through is not looked into",
         "what is passed through has a `budget.upload`",
-        "say `upload`, `request` or both",
+        "say `upload`, `request` or `notFound`",
     ] {
         assert!(refused.stderr.contains(rule), "{rule}: {refused}");
     }

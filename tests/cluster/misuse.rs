@@ -18,7 +18,8 @@ fn connect(target: &str) -> Vector {
 }
 
 fn is_refused(answer: &str) -> bool {
-    ["HTTP/1.1 400 ", "HTTP/1.1 403 ", "HTTP/1.1 421 "].iter().any(|status| answer.starts_with(status))
+    let status = answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "));
+    status.is_some_and(|status| ["400 ", "403 ", "421 "].iter().any(|refusal| status.starts_with(refusal)))
 }
 
 #[tokio::test]
@@ -252,14 +253,14 @@ async fn b15_each_hop_of_a_redirect_is_decided_on() -> Result<()> {
 #[ignore = "needs the lab"]
 async fn b27_the_authority_is_in_the_pod_and_its_key_is_not() -> Result<()> {
     with_rules(json!([reading("docs", &[HOST])]), async |out| {
-        const SEARCH: &str = "grep -rlsI -e 'PRIVATE KEY' / --exclude-dir=sys --exclude-dir=proc --exclude-dir=share; \
+        const SEARCH: &str = "grep -rlsI -e '--BEGIN [A-Z ]*PRIVATE KEY' / --exclude-dir=sys --exclude-dir=proc --exclude-dir=share; \
             cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c 'PRIVATE KEY'; \
             openssl x509 -in <(curl -sSv https://docs.example/ 2>/dev/null; echo | openssl s_client -proxy ${HTTPS_PROXY#http://} \
                 -connect docs.example:443 -servername docs.example 2>/dev/null | sed -n '/BEGIN/,/END/p') -noout -ext basicConstraints,subjectAltName 2>&1";
         let found = out.bash(SEARCH).await?;
         let text = found.to_string();
         ensure!(text.contains("DNS:docs.example") && !text.contains("CA:TRUE"), "a leaf for the one name: {text}");
-        ensure!(!found.stdout.lines().any(|line| line.starts_with('/') && !line.contains("/usr/lib/")), "{text}");
+        ensure!(!found.stdout.lines().any(|line| line.starts_with('/') && !line.starts_with("/usr/")), "{text}");
         let secret = format!("secrets/ws-gateway-ca -n {}", out.lab.ws_namespace());
         let other = out.bash("curl -sk --max-time 3 https://kubernetes.default.svc/ || echo out of reach").await?;
         ensure!(other.stdout.contains("out of reach"), "{secret}: {other}");
