@@ -34,7 +34,7 @@ pub(crate) use record::Record;
 
 use crate::{
     audit::Subject,
-    body::{Body, BodyError, Inward, Outward, Search, Spellings, Tally, whole},
+    body::{Body, BodyError, Failure, Inward, Outward, Search, Spellings, Tally, whole},
     budget, credentials,
     headers::{inward, outward},
     proxy::Proxy,
@@ -56,6 +56,8 @@ const REQUEST_LINE: usize = 16;
 pub struct Asker {
     pub session: Arc<Session>,
     pub source: IpAddr,
+    /// Why this side ended the connection, if it did, and with it all that was on it.
+    pub cut: Failure,
 }
 
 /// The body of a request that is allowed.

@@ -18,7 +18,7 @@ mod tunnel;
 use crate::{
     audit::{Audit, Passage, Subject},
     authority::Authority,
-    body::{Body, Room},
+    body::{Body, Failure, Room},
     credentials::Credentials,
     exchange::Asker,
     metrics::{Decided, Decision, Metrics},
@@ -84,7 +84,7 @@ impl Proxy {
         if let Some(meant) = Meant::of(head) {
             return Answer::Response(self.answer_agent(meant, &session, body).await);
         }
-        let asker = Asker { session, source };
+        let asker = Asker { session, source, cut: Failure::default() };
         match target {
             Ok(Asked::Request(request)) => Answer::Response(self.exchange(&asker, request, head, body).await),
             Ok(Asked::Tunnel(ref destination)) => match self.open(&asker, destination).await {

@@ -9,7 +9,7 @@ use ws_policy::{decide::Allowed, request::Request};
 use super::Asker;
 use crate::{
     audit::{Passage, Subject},
-    body::{Body, Tally},
+    body::{Body, Failure, Tally},
     budget::{self, Reserved},
     proxy::Proxy,
     refusal::{Reason, Refusal},
@@ -23,6 +23,8 @@ pub(crate) struct Record {
     subject: Subject,
     pub(super) passage: Passage,
     pub(super) tally: Tally,
+    /// Why its connection was ended.
+    cut: Failure,
     began: Instant,
     is_denied: bool,
     /// What was not sent of it is given back.
@@ -58,6 +60,7 @@ impl Record {
             subject: asker.subject(request),
             passage: Passage::of(allowed, Some(&request.path), has_credential),
             tally,
+            cut: asker.cut.clone(),
             began: Instant::now(),
             is_denied: false,
             _reserved: reserved,
@@ -81,7 +84,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.is_denied {
             let passage = Passage {
-                failure: self.passage.failure.or(self.tally.failure.get()),
+                failure: self.passage.failure.or(self.tally.failure.get()).or(self.cut.get()),
                 sent_bytes: self.tally.sent.get(),
                 received_bytes: self.tally.received.get(),
                 took: self.began.elapsed(),

@@ -108,10 +108,12 @@ impl Opened {
             Way::Own => Inspected { proxy, asker, destination }.serve(stream, closing).await,
             Way::Inspected(standing) => {
                 let lost = lost(standing, &destination, true);
+                let cut = asker.cut.clone();
                 let inspected = Inspected { proxy, asker, destination };
                 tokio::select! {
                     () = inspected.serve(stream, closing) => (),
-                    () = lost => (),
+                    // Known before what is on the tunnel ends, and ends up in its records.
+                    () = async { lost.await; cut.set(Reason::Revoked) } => (),
                 }
             }
             Way::Uninspected(standing, allowed, outside) => {

@@ -111,24 +111,30 @@ async fn in_a_tunnel_requests_are_decided_on_too() {
 #[tokio::test]
 async fn a_stream_is_cut_when_the_policy_changes() {
     const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
-    let (gateway, server) = (gateway().await, server(ENDLESS).await);
-    let allow = json!({"methods": ["GET"], "paths": ["/"]});
-    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let host = format!("ollama.models.svc:{}", server.port);
-    stream
-        .write_all(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
-        .await
-        .unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"data: 1\n\n\r\n") {
-        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
+    for is_in_tunnel in [false, true] {
+        let (gateway, server) = (gateway().await, server(ENDLESS).await);
+        let allow = json!({"methods": ["GET"], "paths": ["/"]});
+        gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let host = format!("ollama.models.svc:{}", server.port);
+        let head = if is_in_tunnel {
+            format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\nGET / HTTP/1.1\r\nHost: {host}\r\n\r\n")
+        } else {
+            format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
+        };
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"data: 1\n\n\r\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
+        }
+        gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
+        gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
+        let cut = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+        assert!(cut.is_ok(), "it is cut");
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "and does not look whole");
+        gateway.settle().await;
+        assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "revoked", "in a tunnel: {is_in_tunnel}");
     }
-    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
-    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
-    let cut = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
-    assert!(cut.is_ok(), "it is cut");
-    assert!(!answer.ends_with(b"0\r\n\r\n"), "and does not look whole");
 }
 
 #[tokio::test]
