@@ -19,8 +19,7 @@ const ROUNDS: usize = 5;
 const WARM: Duration = Duration::from_millis(500);
 const TIME: Duration = Duration::from_secs(3);
 const MANY: usize = 32;
-/// Squid 5.7 breaks longer uploads off where it inspects them.
-const UPLOAD: u32 = 64 << 20;
+const UPLOAD: u32 = 256 << 20;
 
 /// What is measured beside each other.
 struct Contest<'a> {
@@ -94,12 +93,13 @@ pub(super) async fn measure(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
     contest("inspected, 4 clients, a connection each request".to_owned(), fresh)
         .requests(report, stage)
         .await?;
-    for (what, ask, size) in
-        [("download of 256 MiB", Ask::Download, DOWNLOAD), ("upload of 64 MiB", Ask::Upload(UPLOAD), UPLOAD)]
-    {
-        let once = Job { warm: Duration::ZERO, time: Duration::ZERO, ..job(ask, 1) };
-        contest(format!("inspected, {what}"), once).stream(report, stage, size).await?;
-    }
+    let once = |ask| Job { warm: Duration::ZERO, time: Duration::ZERO, ..job(ask, 1) };
+    let download = contest("inspected, download of 256 MiB".to_owned(), once(Ask::Download));
+    download.stream(report, stage, DOWNLOAD).await?;
+    let mut upload = contest("inspected, upload of 256 MiB".to_owned(), once(Ask::Upload(UPLOAD)));
+    // Squid 5.7 breaks uploads of this size off where it inspects them.
+    upload.rivals.truncate(1);
+    upload.stream(report, stage, UPLOAD).await?;
     let direct = Contender { to: Stage::web(true), way: Way::Direct, authority: passed() };
     added(report, stage, &inspected(&gateway), &direct).await?;
     for proxy in [gateway, squid, mitmproxy] {
@@ -143,7 +143,7 @@ impl Contest<'_> {
                 &judged(*bar, &ours.rate, &theirs.rate),
             );
             report.ratio(&format!("{what}, p50"), "µs", (name, &theirs.p50), &ours.p50, "");
-            let bar = judged(Some(Bar::AtMost(1.0)), &ours.p99, &theirs.p99);
+            let bar = judged(bar.map(|_| Bar::AtMost(1.0)), &ours.p99, &theirs.p99);
             report.ratio(&format!("{what}, p99"), "µs", (name, &theirs.p99), &ours.p99, &bar);
         }
         Ok(())
