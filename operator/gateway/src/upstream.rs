@@ -19,12 +19,16 @@ mod resolve;
 
 pub use resolve::{Lookup, Resolve};
 
-use crate::{body::Body, refusal::Refusal, request::Destination, upstream::resolve::OnlySpecialAddresses};
+use crate::{
+    body::Body, refusal::Refusal, request::Destination, sources::MAX_CONNECTIONS,
+    upstream::resolve::OnlySpecialAddresses,
+};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
-/// Idle connections to one host.
-const IDLE_PER_HOST: usize = 16;
+/// Idle connections to one host: as many as one workspace may use at once. Fewer are opened anew for every other request of a
+/// busy workspace.
+const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
 
 /// Sends what is allowed. Clones share connections.
 #[derive(Clone)]
