@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) connections: usize,
     /// Each from an address of its own, as those of so many workspaces are.
     pub(crate) sources: usize,
+    /// Time from the beginning of one connection to that of the next.
+    pub(crate) apart: Duration,
     /// Time before anything is counted.
     pub(crate) warm: Duration,
     /// Time for which requests are begun; none: each connection asks once.
@@ -124,6 +126,7 @@ pub(crate) fn main(job: &str) -> Result<()> {
 async fn hammer(job: &Job, connector: &Connector, number: usize) -> (Done, Option<connection::Open>) {
     let mut done = Done::default();
     let mut open = None;
+    tokio::time::sleep(job.apart * u32::try_from(number).unwrap_or(u32::MAX)).await;
     let begin = Instant::now() + job.warm;
     let end = begin + job.time;
     for _ in 0..MOST / job.connections as u64 {

@@ -18,6 +18,8 @@ use crate::{
 };
 
 const TUNNELS: u16 = 1_000;
+/// All of them are open before the first has waited too long for its next request.
+const APART: Duration = Duration::from_millis(4);
 const WORKSPACES: usize = 10_000;
 /// After which what was only needed for a moment is given back.
 const CALM: Duration = Duration::from_secs(2);
@@ -36,8 +38,15 @@ pub(super) fn idle(report: &mut Report, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// With tunnels that are open, inspected, and have each carried a request.
+/// With tunnels that are open, inspected, and have each carried a request: opened one after another, and all at once.
 pub(super) async fn tunnels(report: &mut Report, lab: &Lab, stage: &Stage) -> Result<()> {
+    for (what, apart) in [("one after another", APART), ("at once", Duration::ZERO)] {
+        open(report, lab, stage, what, apart).await?;
+    }
+    Ok(())
+}
+
+async fn open(report: &mut Report, lab: &Lab, stage: &Stage, what: &str, apart: Duration) -> Result<()> {
     let gateway = Proxy::gateway(stage, lab).await?;
     tokio::time::sleep(CALM).await;
     let before = gateway.resident()?;
@@ -49,6 +58,7 @@ pub(super) async fn tunnels(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
         ask: Ask::Small,
         connections: TUNNELS.into(),
         sources: SOURCES,
+        apart,
         warm: Duration::ZERO,
         time: Duration::ZERO,
         is_fresh: false,
@@ -62,10 +72,13 @@ pub(super) async fn tunnels(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
     ensure!(measured.requests == u32::from(TUNNELS), "{said}");
     tokio::time::sleep(CALM).await;
     let after = gateway.resident()?;
+    let held = gateway.connections(stage).await?;
+    ensure!(held == u32::from(TUNNELS), "of {TUNNELS} tunnels, {held} are still open");
     drop(load.stdin.take());
     load.wait().await?;
+    gateway.stop().await?;
     progress(&format!("{before} KiB before, {after} KiB with {TUNNELS} tunnels"));
-    figure(report, "resident memory, 1,000 inspected tunnels", after, Some(64.0));
+    figure(report, &format!("resident memory, 1,000 inspected tunnels, opened {what}"), after, Some(64.0));
     report.figure(
         "resident memory, a tunnel",
         &format!("{:.0} KiB", (after - before) / f64::from(TUNNELS)),

@@ -172,6 +172,15 @@ impl Proxy {
         Ok(())
     }
 
+    /// Open connections, as the gateway counts them.
+    pub(super) async fn connections(&self, stage: &Stage) -> Result<u32> {
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", &format!("http://{}:{}/metrics", stage.node, GATEWAY[2])]);
+        let metrics = run(curl, LIMIT).await?.ok()?.stdout;
+        let open = metrics.lines().find_map(|line| line.strip_prefix("ws_gateway_connections "));
+        Ok(open.context("no metric of connections")?.parse()?)
+    }
+
     /// Resident memory in KiB, now.
     pub(super) fn resident(&self) -> Result<f64> {
         resident(self.child.as_ref().and_then(Child::id).context("it has ended")?)

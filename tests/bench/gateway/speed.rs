@@ -121,6 +121,7 @@ fn job(ask: Ask, connections: usize) -> Job {
         ask,
         connections,
         sources: connections,
+        apart: Duration::ZERO,
         warm: WARM,
         time: TIME,
         is_fresh: false,
