@@ -9,13 +9,18 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, header::CONNECTION};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{self, OnUpgrade},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Answer, Proxy, stream::Lingering};
+use super::{Answer, Proxy, stream::Lingering, tunnel::Opened};
 use crate::{body::Body, refusal::DENIED_HEADER, session::lock, sources::Sources};
 
 /// Longest head of a request, in bytes.
@@ -40,6 +45,21 @@ pub async fn serve(
     let _open = Open(&proxy);
     // What is small waits for nobody: a handshake, an event of a stream. Without it, it is only slower.
     stream.set_nodelay(true).ok();
+    // What requests took room for is given back before the tunnel begins.
+    let Some((upgrade, opened)) = Box::pin(requests(&proxy, stream, source, &closing)).await else { return };
+    match upgrade.await {
+        Ok(stream) => Box::pin(opened.serve(TokioIo::new(stream), closing)).await,
+        Err(error) => debug!(%error, %source, "a tunnel was not taken"),
+    }
+}
+
+/// Answers one request after another, until the connection is at its end or a tunnel.
+async fn requests(
+    proxy: &Arc<Proxy>,
+    stream: TcpStream,
+    source: IpAddr,
+    closing: &CancellationToken,
+) -> Option<(OnUpgrade, Opened)> {
     let tunnel = Arc::new(Mutex::new(None));
     let service = service_fn(|mut request: Request<Incoming>| {
         let (proxy, tunnel) = (proxy.clone(), tunnel.clone());
@@ -79,13 +99,7 @@ pub async fn serve(
             proxy.unreadable(source);
         }
     }
-    let opened = lock(&tunnel).take();
-    if let Some((upgrade, opened)) = opened {
-        match upgrade.await {
-            Ok(stream) => opened.serve(TokioIo::new(stream), closing).await,
-            Err(error) => debug!(%error, %source, "a tunnel was not taken"),
-        }
-    }
+    lock(&tunnel).take()
 }
 
 /// Whoever is refused has to begin anew: nothing that follows on the connection is taken for a request.

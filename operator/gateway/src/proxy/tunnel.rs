@@ -169,13 +169,14 @@ impl Inspected {
         let this = Arc::new(self);
         if first != [TLS_HANDSHAKE] {
             let spoken = Spoken { scheme: Scheme::Http, is_directed: true };
-            return this.http1(TokioIo::new(stream), spoken, closing).await;
+            return Box::pin(this.http1(TokioIo::new(stream), spoken, closing)).await;
         }
-        match timeout(HANDSHAKE, this.handshake(stream)).await {
+        // In boxes, so that a tunnel takes the room of what it does, and not of all that it could do.
+        match timeout(HANDSHAKE, Box::pin(this.handshake(stream))).await {
             Ok(Ok((stream, spoken))) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                this.http2(TokioIo::new(stream), spoken, closing).await;
+                Box::pin(this.http2(TokioIo::new(stream), spoken, closing)).await;
             }
-            Ok(Ok((stream, spoken))) => this.http1(TokioIo::new(stream), spoken, closing).await,
+            Ok(Ok((stream, spoken))) => Box::pin(this.http1(TokioIo::new(stream), spoken, closing)).await,
             Ok(Err(error)) => {
                 debug!(%error, source = %this.asker.source, "a handshake failed");
                 this.refuse_connection();
@@ -203,14 +204,15 @@ impl Inspected {
         let opened = Mutex::new(None);
         let service = service_fn(|request| {
             let (answer, opened) = (self.clone().answer(spoken, request), &opened);
-            async move {
+            // hyper keeps room for it as long as the connection is open.
+            Box::pin(async move {
                 let mut response = answer.await;
                 close_after_refusal(&mut response);
                 if let Some(conversation) = response.extensions_mut().remove::<Conversation>() {
                     *lock(opened) = Some(conversation);
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
