@@ -60,6 +60,8 @@ const STREAMS: u32 = 128;
 const PIECE: usize = 16 << 10;
 /// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
 const WINDOWS: (u32, u32) = (1 << 20, 256 << 10);
+/// Bytes of one answer that wait for a client that does not read, on an HTTP/2 connection.
+const UNREAD: usize = 32 << 10;
 
 /// A tunnel that is allowed.
 pub struct Opened {
@@ -251,6 +253,7 @@ impl Inspected {
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .initial_connection_window_size(connection)
             .initial_stream_window_size(of_stream)
+            .max_send_buf_size(UNREAD)
             .keep_alive_interval(HEADER_TIMEOUT)
             .serve_connection(stream, service);
         let mut http = pin!(http);
