@@ -132,7 +132,7 @@ impl Proxy {
     async fn carry(&self, admitted: Admitted, request: &Request) -> Response<Body> {
         let Admitted { allowed, outgoing, search, mut lost, mut record, opening } = admitted;
         let answer = tokio::select! {
-            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&allowed, outgoing)) => answer,
+            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.session, &allowed, outgoing)) => answer,
             () = &mut lost => return record.fail(&Refusal::Revoked(request.host.clone())),
         };
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))

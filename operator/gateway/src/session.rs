@@ -4,13 +4,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::sync::Notify;
 use ws_policy::decide::Purse;
 
-use crate::{audit::Burst, decisions::Decisions, report::Account, sessions::Identity};
+use crate::{audit::Burst, decisions::Decisions, report::Account, sessions::Identity, upstream::Connections};
 
 #[derive(Debug)]
 pub struct Session {
@@ -21,6 +21,7 @@ pub struct Session {
     decisions: Mutex<Decisions>,
     purses: Mutex<HashMap<Purse, u64>>,
     not_found: Mutex<HashMap<String, u64>>,
+    connections: OnceLock<Connections>,
 }
 
 impl Session {
@@ -33,6 +34,7 @@ impl Session {
             decisions: Mutex::default(),
             purses: Mutex::default(),
             not_found: Mutex::default(),
+            connections: OnceLock::new(),
         }
     }
 
@@ -68,6 +70,11 @@ impl Session {
     /// What was decided last.
     pub fn decisions(&self) -> MutexGuard<'_, Decisions> {
         lock(&self.decisions)
+    }
+
+    /// Its connections to the hosts outside, made when it first asks for something.
+    pub fn connections(&self, make: impl FnOnce() -> Connections) -> &Connections {
+        self.connections.get_or_init(make)
     }
 
     /// What may be written into the audit log.

@@ -20,7 +20,7 @@ mod resolve;
 pub use resolve::{Lookup, Resolve};
 
 use crate::{
-    body::Body, refusal::Refusal, request::Destination, sources::MAX_CONNECTIONS,
+    body::Body, refusal::Refusal, request::Destination, session::Session, sources::MAX_CONNECTIONS,
     upstream::resolve::OnlySpecialAddresses,
 };
 
@@ -30,15 +30,24 @@ const IDLE: Duration = Duration::from_secs(30);
 /// busy workspace.
 const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
 
-/// Sends what is allowed. Clones share connections.
+/// Sends what is allowed.
 #[derive(Clone)]
 pub struct Upstream {
-    outside: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    outside: HttpsConnector<HttpConnector<Resolve>>,
     /// The same, but by HTTP/1.1 alone, on which a WebSocket is opened.
-    web_sockets: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    web_sockets: HttpsConnector<HttpConnector<Resolve>>,
     /// Services of the cluster, whose addresses are special by nature.
-    services: Client<HttpConnector<Resolve>, Body>,
+    services: HttpConnector<Resolve>,
     resolve: Resolve,
+}
+
+/// The connections of one workspace. No other uses them: who does not read the answers on a connection of HTTP/2 holds up whatever
+/// else is asked for on it.
+#[derive(Debug)]
+pub struct Connections {
+    outside: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    web_sockets: Client<HttpsConnector<HttpConnector<Resolve>>, Body>,
+    services: Client<HttpConnector<Resolve>, Body>,
 }
 
 /// Why a request that is allowed was not answered.
@@ -75,26 +84,27 @@ impl Upstream {
             .enable_all_versions()
             .wrap_connector(connector(resolve.clone()));
         let services = connector(resolve.within_the_cluster());
-        Self {
-            outside: builder().build(outside),
-            web_sockets: builder().build(web_sockets),
-            services: builder().build(services),
-            resolve,
-        }
+        Self { outside, web_sockets, services, resolve }
     }
 
-    /// Sends a request. Its URI is the canonical one that was decided on.
+    /// Sends a request of a workspace. Its URI is the canonical one that was decided on.
     pub async fn send(
         &self,
+        session: &Session,
         allowed: &Allowed,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, Unanswered> {
+        let connections = session.connections(|| Connections {
+            outside: builder().build(self.outside.clone()),
+            web_sockets: builder().build(self.web_sockets.clone()),
+            services: builder().build(self.services.clone()),
+        });
         let sent = if allowed.rule().is_some_and(|rule| rule.is_service) {
-            self.services.request(request)
+            connections.services.request(request)
         } else if allowed.web_socket().is_some() {
-            self.web_sockets.request(request)
+            connections.web_sockets.request(request)
         } else {
-            self.outside.request(request)
+            connections.outside.request(request)
         };
         sent.await.map_err(|error| unanswered(&error))
     }

@@ -19,7 +19,7 @@ use crate::{
 /// Writes down what an exchange was when it is over, however it ends.
 pub(crate) struct Record {
     proxy: Arc<Proxy>,
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
     subject: Subject,
     pub(super) passage: Passage,
     pub(super) tally: Tally,
