@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use ws_tests::{
     api_proxy::ApiProxy,
+    class,
     lab::Lab,
     namespace::{SOON, nothing_is_left, with_namespace},
     pod::{bare_pod, changed},
@@ -114,6 +115,113 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
         .await?;
         ensure!(!lab.sunk()?.contains(&caught), "a pod of the class got something through");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let rules = serde_json::json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
+        let class = class::create(lab, serde_json::json!({"egress": {"rules": rules}})).await?;
+        let ws = Ws::new(lab, namespace)?;
+        ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
+        let fetch = async |path: &str| {
+            let line = format!("curl -sS --max-time 3 https://docs.example/{path} && echo fetched");
+            anyhow::Ok(ws.bash("out", &line).await?.stdout.contains("fetched"))
+        };
+        let stops_and_recovers = async |how: &str, stop: &str, recover: Option<&str>| {
+            ensure!(fetch("before").await?, "{how}: the control");
+            let canary = canary()?;
+            let gateways = signal_gateways(stop, None).await?;
+            ensure!(!fetch(&canary).await?, "{how}: it got out");
+            ensure!(lab.asked(&format!("/{canary}"))?.is_empty(), "{how}: it arrived");
+            if let Some(recover) = recover {
+                signal_gateways(recover, Some(&gateways)).await?;
+            }
+            eventually(PATIENCE, "a gateway that works again", async || {
+                anyhow::Ok(fetch("after").await?.then_some(()))
+            })
+            .await
+        };
+        stops_and_recovers("stopped", "-STOP", Some("-CONT")).await?;
+        stops_and_recovers("killed", "-KILL", None).await?;
+        class::delete(lab, &class).await
+    })
+    .await
+}
+
+/// Sends a signal to these gateways of the lab, or to all there are; which those were.
+async fn signal_gateways(signal: &str, gateways: Option<&[String]>) -> Result<Vec<String>> {
+    let gateways = match gateways {
+        Some(gateways) => gateways.to_vec(),
+        None => {
+            let found = Command::new("pgrep").args(["-x", "ws-gateway"]).output().await?;
+            String::from_utf8(found.stdout)?.split_whitespace().map(str::to_owned).collect()
+        }
+    };
+    ensure!(!gateways.is_empty(), "no gateway runs");
+    let sent = Command::new("kill").arg(signal).args(&gateways).status().await?;
+    ensure!(sent.success(), "kill {signal}: {sent}");
+    Ok(gateways)
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b25_a_workspace_that_floods_the_gateway_leaves_the_others_theirs() -> Result<()> {
+    const FLOOD: &str = r#"timeout 25 python3 - <<'END'
+import os, socket, threading, time
+address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
+end, denied, held = time.time() + 20, 0, []
+def deny():
+    global denied
+    while time.time() < end:
+        try:
+            stream = socket.create_connection((address, int(port)), 2)
+            stream.sendall(b"CONNECT flood.example:443 HTTP/1.1\r\nHost: flood.example\r\n\r\n")
+            denied += bool(stream.recv(64))
+            stream.close()
+        except OSError: pass
+def hold():
+    while time.time() < end and len(held) < 2000:
+        try:
+            stream = socket.create_connection((os.environ["GATEWAY"], 3128), 2)
+            stream.sendall(b"GET http://flood.example/ HTTP/1.1\r\nX: ")
+            held.append(stream)
+        except OSError: pass
+threads = [threading.Thread(target=work) for work in [deny] * 8 + [hold] * 4]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("denied", denied)
+END"#;
+    const CALM: &str = "for _ in $(seq 30); do curl -s -o /dev/null --max-time 5 -w '%{http_code} %{time_total}\\n' https://docs.example/; sleep 0.2; done";
+    with_namespace(async |lab, namespace| {
+        let rules = serde_json::json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
+        let class = class::create(lab, serde_json::json!({"egress": {"rules": rules}})).await?;
+        let ws = Ws::new(lab, namespace)?;
+        for name in ["loud", "calm"] {
+            ws.run_in(Project::empty()?.path(), &["up", "--name", name, "--class", &class, "--detach"]).await?.ok()?;
+        }
+        // Through its agent, and past it.
+        let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
+        let flood = format!("GATEWAY={gateway} {FLOOD}");
+        let (loud, calm) = tokio::join!(ws.bash("loud", &flood), ws.bash("calm", CALM));
+        let (loud, calm) = (loud?.ok()?, calm?.ok()?);
+        let denied: u64 = loud.stdout.trim().rsplit(' ').next().unwrap_or_default().parse()?;
+        ensure!(denied > 500, "it floods: {loud}");
+        let answers: Vec<(&str, f64)> = calm
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(status, time)| Some((status, time.parse().ok()?)))
+            .collect();
+        ensure!(answers.len() == 30 && answers.iter().all(|(status, _)| *status == "200"), "{calm}");
+        let slow = answers.iter().filter(|(_, time)| *time > 2.0).count();
+        ensure!(slow <= 1, "{slow} of 30 took more than two seconds: {calm}");
+        let egress = ws.run(&["egress", "loud", "--json"]).await?.ok()?;
+        ensure!(egress.stdout.lines().count() <= 256, "what is kept is bounded");
+        class::delete(lab, &class).await
     })
     .await
 }

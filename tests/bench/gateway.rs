@@ -26,7 +26,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     stage::stop_ws(&lab).await?;
     with_namespace(async |lab, namespace| {
         let objects = objects::Objects::create(lab, namespace).await?;
-        let stage = stage::Stage::set(lab).await?;
+        let stage = stage::Stage::set(lab, objects.greetings()).await?;
         speed::measure(report, lab, &stage).await?;
         memory::tunnels(report, lab, &stage).await?;
         memory::workspaces(report, lab, &stage, &objects).await

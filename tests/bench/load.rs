@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) way: Way,
     /// PEM file of the authority that vouches for whoever ends TLS. None: plain http.
     pub(crate) authority: Option<PathBuf>,
+    /// File with what connections begin with, that of one source after the other; none: nothing.
+    pub(crate) greetings: Option<PathBuf>,
     /// Name of the host.
     pub(crate) host: String,
     pub(crate) ask: Ask,
@@ -134,7 +136,7 @@ async fn hammer(job: &Job, connector: &Connector, number: usize) -> (Done, Optio
         let answered = async {
             let connection = match &mut open {
                 Some(connection) if !job.is_fresh => connection,
-                open => open.insert(connector.open(source(number % job.sources).into()).await?),
+                open => open.insert(connector.open(number % job.sources).await?),
             };
             let status = connection.ask(job, number).await?;
             ensure!(status.is_success(), "answered {status}");

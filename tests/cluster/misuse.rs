@@ -12,6 +12,11 @@ use crate::way_out::{Out, reading, with_rules};
 
 const HOST: &str = "docs.example";
 
+/// The address of the gateway's Service.
+async fn gateway(out: &Out<'_>) -> Result<String> {
+    out.lab.fields(out.lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await
+}
+
 /// What the gateway answers a CONNECT.
 fn connect(target: &str) -> Vector {
     Vector::plain(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"))
@@ -26,7 +31,7 @@ fn is_refused(answer: &str) -> bool {
 #[ignore = "needs the lab"]
 async fn b01_a_tunnel_leads_only_where_a_rule_leads() -> Result<()> {
     with_rules(json!([reading("docs", &[HOST])]), async |out| {
-        let gateway = out.bash("echo ${HTTPS_PROXY#http://}").await?.ok()?.stdout.trim().to_owned();
+        let gateway = gateway(out).await?;
         let cluster = out.lab.fields("default", "service/kubernetes", "{.spec.clusterIP}").await?;
         let mut targets: Vec<String> = [
             "docs.example:80",
@@ -38,6 +43,7 @@ async fn b01_a_tunnel_leads_only_where_a_rule_leads() -> Result<()> {
             "telemetry.example:443",
             "hidden.example:443",
             "127.0.0.1:443",
+            "127.0.0.1:3127",
             "127.0.0.1:3128",
             "localhost:443",
             "localhost.:443",
@@ -52,7 +58,7 @@ async fn b01_a_tunnel_leads_only_where_a_rule_leads() -> Result<()> {
         ]
         .map(str::to_owned)
         .into();
-        targets.extend([gateway.clone(), gateway.replace("3128", "3129"), format!("{cluster}:443")]);
+        targets.extend([format!("{gateway}:3128"), format!("{gateway}:3129"), format!("{cluster}:443")]);
         let vectors: Vec<_> = targets.iter().map(|target| connect(target)).collect();
         for (target, answer) in targets.iter().zip(answers(&out.ws, "out", &vectors).await?) {
             ensure!(is_refused(&answer), "{target}: {answer}");
@@ -225,6 +231,22 @@ for host in docs.example hidden.example; do curl -sS -x http://127.0.0.1:8888 -o
 kill $relay"#;
         let relayed = out.bash(RELAY).await?;
         ensure!(relayed.stdout == "docs.example 200\nhidden.example 403\n", "{relayed}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn who_goes_past_the_agent_is_nobody_to_the_gateway() -> Result<()> {
+    with_rules(json!([reading("docs", &[HOST])]), async |out| {
+        let gateway = gateway(out).await?;
+        let by = |proxy: &str| format!("curl -sS -i --max-time 20 -x {proxy} https://{HOST}/; true");
+        let past = out.bash(&by(&format!("http://{gateway}:3128"))).await?.ok()?;
+        ensure!(past.stdout.contains("x-ws-denied: not-the-agent"), "{past}");
+        ensure!(!past.stdout.contains("ws-lab docs"), "{past}");
+        let control = out.bash(&by("$HTTPS_PROXY")).await?.ok()?;
+        ensure!(control.stdout.contains("ws-lab docs"), "the control: {control}");
         Ok(())
     })
     .await

@@ -1,12 +1,7 @@
 //! Carries connections that programs make to a name's address on the loopback to the gateway, which decides on them as on any
 //! other: a tunnel (RFC 9110 §9.3.6) to the name.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -15,7 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::gateway::is_success;
+use crate::gateway::{Gateway, is_success};
 
 /// Connections at a time to one name and port; more wait.
 const CONNECTIONS: usize = 64;
@@ -29,7 +24,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A name and a port of it, and the gateway that leads there.
 #[derive(Clone, Debug)]
 pub struct Route {
-    pub gateway: SocketAddr,
+    pub gateway: Gateway,
     pub host: Arc<str>,
     pub port: u16,
 }
@@ -38,24 +33,11 @@ impl Route {
     /// Carries whatever connects to `address` at the route's port.
     pub async fn serve(self, address: Ipv4Addr) -> io::Result<()> {
         let listener = TcpListener::bind((address, self.port)).await?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let route = self.clone();
-                    tokio::spawn(async move {
-                        // Whoever was refused sees the connection end; the gateway has written down why.
-                        route.carry(stream).await.ok();
-                        drop(place);
-                    });
-                }
-                Err(_) => sleep(ACCEPT_BACKOFF).await,
-            }
-        }
+        each(listener, CONNECTIONS, |stream| self.clone().carry(stream)).await;
+        Ok(())
     }
 
-    async fn carry(&self, mut inside: TcpStream) -> io::Result<()> {
+    async fn carry(self, mut inside: TcpStream) -> io::Result<()> {
         let mut outside = timeout(PATIENCE, self.open()).await??;
         inside.set_nodelay(true)?;
         copy_bidirectional(&mut inside, &mut outside).await.map(drop)
@@ -64,8 +46,7 @@ impl Route {
     /// A connection that is the host's.
     pub async fn open(&self) -> io::Result<TcpStream> {
         let Self { gateway, host, port } = self;
-        let mut stream = TcpStream::connect(gateway).await?;
-        stream.set_nodelay(true)?;
+        let mut stream = gateway.connect().await?;
         let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut head = Vec::new();
@@ -80,16 +61,36 @@ impl Route {
     }
 }
 
+/// Has each connection carried, so many at a time; more wait. Ends when nothing can be accepted any more.
+pub async fn each<F>(listener: TcpListener, connections: usize, carry: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(connections));
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let carried = carry(stream);
+                tokio::spawn(async move {
+                    // Whoever was refused sees the connection end; the gateway has written down why.
+                    carried.await.ok();
+                    drop(place);
+                });
+            }
+            Err(_) => sleep(ACCEPT_BACKOFF).await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// A gateway that gives this answer to one request and then says what it gets back.
-    async fn gateway(answer: &'static str) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    async fn gateway(answer: &'static str) -> Gateway {
+        let (gateway, listener) = crate::gateway::testing::gateway().await;
         tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut stream = listener.accept().await;
             let mut request = vec![0; 512];
             let length = stream.read(&mut request).await.unwrap();
             assert_eq!(&request[..length], b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n");
@@ -97,7 +98,7 @@ mod tests {
             let (mut reader, mut writer) = stream.split();
             tokio::io::copy(&mut reader, &mut writer).await.unwrap();
         });
-        address
+        gateway
     }
 
     async fn open(answer: &'static str) -> io::Result<TcpStream> {

@@ -7,7 +7,8 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-use ws_api::gateway::{ISOLATED_PATH, Isolated, WAY_OUT_PATH, WayOut};
+use ws_api::gateway::{ISOLATED_PATH, Isolated, TOKEN_MARK, WAY_OUT_PATH, WayOut};
+use ws_ssh::token::Token;
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -17,21 +18,40 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const MAX_ANSWER: u64 = 4 << 20;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
+/// The gateway's proxy port, and by what it knows the agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub token: Token,
+}
+
+impl Gateway {
+    /// A connection that is known to be the agent's. What is sent on it is HTTP.
+    pub async fn connect(&self) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let mut greeting = vec![TOKEN_MARK];
+        greeting.extend(self.token.as_bytes());
+        stream.write_all(&greeting).await?;
+        Ok(stream)
+    }
+}
+
 /// Posts `statement` until the gateway has taken it.
-pub async fn announce(gateway: SocketAddr, statement: &Isolated) -> io::Result<()> {
+pub async fn announce(gateway: &Gateway, statement: &Isolated) -> io::Result<()> {
     let body = serde_json::to_string(statement)?;
-    until_answered(gateway, &request(gateway, "POST", ISOLATED_PATH, &body)).await;
+    until_answered(gateway, &request(gateway.address, "POST", ISOLATED_PATH, &body)).await;
     Ok(())
 }
 
 /// Asks for the way out until the gateway tells it.
-pub async fn way_out(gateway: SocketAddr) -> io::Result<WayOut> {
-    let body = until_answered(gateway, &request(gateway, "GET", WAY_OUT_PATH, "")).await;
+pub async fn way_out(gateway: &Gateway) -> io::Result<WayOut> {
+    let body = until_answered(gateway, &request(gateway.address, "GET", WAY_OUT_PATH, "")).await;
     Ok(serde_json::from_slice(&body)?)
 }
 
 /// The body of the gateway's answer, once it is one of success.
-async fn until_answered(gateway: SocketAddr, request: &str) -> Vec<u8> {
+async fn until_answered(gateway: &Gateway, request: &str) -> Vec<u8> {
     let mut pause = PAUSE.0;
     loop {
         match timeout(PATIENCE, ask(gateway, request)).await {
@@ -44,8 +64,8 @@ async fn until_answered(gateway: SocketAddr, request: &str) -> Vec<u8> {
     }
 }
 
-async fn ask(gateway: SocketAddr, request: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(gateway).await?;
+async fn ask(gateway: &Gateway, request: &str) -> io::Result<Vec<u8>> {
+    let mut stream = gateway.connect().await?;
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
@@ -73,11 +93,40 @@ pub fn is_success(answer: &[u8]) -> bool {
     )
 }
 
+/// What tests need that play the gateway.
 #[cfg(test)]
-mod tests {
+pub mod testing {
+    use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
     use tokio::net::TcpListener;
+    use ws_ssh::token;
 
     use super::*;
+
+    pub struct Listener(TcpListener);
+
+    /// A gateway, and where connections to it arrive.
+    pub async fn gateway() -> (Gateway, Listener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]));
+        let token = Token::sign(&key, "pod").unwrap();
+        (Gateway { address: listener.local_addr().unwrap(), token }, Listener(listener))
+    }
+
+    impl Listener {
+        /// The next connection, after what shows that it is the agent's.
+        pub async fn accept(&self) -> TcpStream {
+            let (mut stream, _) = self.0.accept().await.unwrap();
+            let mut greeting = [0; 1 + token::LENGTH];
+            stream.read_exact(&mut greeting).await.unwrap();
+            assert_eq!(greeting[0], TOKEN_MARK);
+            stream
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::gateway, *};
 
     #[test]
     fn the_request_is_http() {
@@ -103,11 +152,10 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_repeated_until_the_gateway_takes_it() {
-        let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = gateway.local_addr().unwrap();
+        let (gateway, listener) = gateway().await;
         let answers = async {
             for status in ["503 Busy", "204 No Content"] {
-                let (mut stream, _) = gateway.accept().await.unwrap();
+                let mut stream = listener.accept().await;
                 let mut request = [0; 512];
                 let length = stream.read(&mut request).await.unwrap();
                 assert!(request[..length].starts_with(b"POST /v1/isolated "));
@@ -115,24 +163,23 @@ mod tests {
             }
         };
         let statement = Isolated { attempts: 1, after_ms: 1 };
-        let (announced, ()) = tokio::join!(announce(address, &statement), answers);
+        let (announced, ()) = tokio::join!(announce(&gateway, &statement), answers);
         announced.unwrap();
     }
 
     #[tokio::test]
     async fn the_way_out_is_what_the_gateway_says() {
-        let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = gateway.local_addr().unwrap();
+        let (gateway, listener) = gateway().await;
         let said = WayOut { certificate: "PEM".into(), ..WayOut::default() };
         let answer = async {
-            let (mut stream, _) = gateway.accept().await.unwrap();
+            let mut stream = listener.accept().await;
             let mut request = [0; 512];
             let length = stream.read(&mut request).await.unwrap();
             assert!(request[..length].starts_with(b"GET /v1/way-out "));
             let json = serde_json::to_string(&said).unwrap();
             stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{json}").as_bytes()).await.unwrap();
         };
-        let (told, ()) = tokio::join!(way_out(address), answer);
+        let (told, ()) = tokio::join!(way_out(&gateway), answer);
         assert_eq!(told.unwrap(), said);
     }
 }

@@ -5,7 +5,8 @@
 //!    └─▶ ws-agent serve
 //!         confines itself and what it starts                           confine, filter
 //!         proves that the pod is isolated, and says so                 proof, prober, gateway
-//!         makes the way out known to what it starts                    way_out, names, carry
+//!         makes the way out known to what it starts, and carries        way_out, names, carry, relay
+//!           what that sends to the gateway
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
 //!         ends on a breach, when unused, when asked                    workspace, idle, terminate
@@ -26,6 +27,7 @@ pub mod names;
 pub mod prober;
 pub mod proof;
 pub mod reaper;
+pub mod relay;
 pub mod server;
 pub mod session;
 pub mod stdio;

@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ws_ssh::{certificate::Authority, inbox::Store};
 
-use crate::{activity::Activity, reaper::Reaper, session::environment::Environment, transfer::Project};
+use crate::{
+    activity::Activity, gateway::Gateway, reaper::Reaper, session::environment::Environment,
+    transfer::Project,
+};
 
 pub mod channel;
 pub mod connection;
@@ -47,6 +50,7 @@ pub struct Options {
     pub host_key: PrivateKey,
     pub authority: Authority,
     pub environment: Environment,
+    pub gateway: Gateway,
     /// Folder for input that programs do not read.
     pub spool: PathBuf,
     /// The server's own port, to which nothing is forwarded.
@@ -65,6 +69,7 @@ pub struct Server {
 pub(crate) struct Shared {
     pub authority: Authority,
     pub environment: Environment,
+    pub gateway: Gateway,
     pub store: Store,
     pub port: u16,
     pub reaper: Arc<Reaper>,
@@ -76,11 +81,12 @@ pub(crate) struct Shared {
 impl Server {
     /// A server whose programs `reaper` waits for.
     pub fn new(options: Options, reaper: Arc<Reaper>) -> Self {
-        let Options { host_key, authority, environment, spool, port } = options;
+        let Options { host_key, authority, environment, gateway, spool, port } = options;
         let shared = Shared {
             authority,
             project: Project::new(environment.project()),
             environment,
+            gateway,
             store: Store::in_directory(&spool),
             port,
             reaper,

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use ws_api::gateway::WayOut;
 
 use crate::{
     carry::Route,
-    gateway,
+    gateway::{self, Gateway},
     names::{self, Names},
 };
 
@@ -46,7 +46,7 @@ pub struct Known(watch::Receiver<Option<Placeholders>>);
 /// Who finds it.
 #[derive(Debug)]
 pub struct Finder {
-    gateway: SocketAddr,
+    gateway: Gateway,
     home: PathBuf,
     names: Names,
     known: watch::Sender<Option<Placeholders>>,
@@ -71,7 +71,7 @@ impl Known {
 }
 
 impl Finder {
-    pub fn new(gateway: SocketAddr, home: &Path) -> (Self, Known) {
+    pub fn new(gateway: Gateway, home: &Path) -> (Self, Known) {
         let (known, receiver) = watch::channel(None);
         (Self { gateway, home: home.to_owned(), names: Names::default(), known }, Known(receiver))
     }
@@ -93,7 +93,7 @@ impl Finder {
     async fn follow(&self) {
         let mut carried = HashSet::new();
         loop {
-            match gateway::way_out(self.gateway).await {
+            match gateway::way_out(&self.gateway).await {
                 Ok(way_out) => self.take(way_out, &mut carried),
                 Err(error) => tracing::warn!(%error, "cannot read the way out"),
             }

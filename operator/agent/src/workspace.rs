@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -18,13 +18,14 @@ use ws_api::{
     ssh::PORT,
     termination::{Ending, Reason},
 };
-use ws_ssh::certificate::Authority;
+use ws_ssh::{certificate::Authority, token::Token};
 
 use crate::{
-    gateway::announce,
+    gateway::{Gateway, announce},
     idle,
     prober::{Prober, Proven},
     reaper::Reaper,
+    relay,
     server::{Options, Server},
     session::environment::Environment,
     terminate, transfer,
@@ -41,8 +42,12 @@ pub enum WorkspaceError {
     Signals(#[source] io::Error),
     #[error("making {}", .0.display())]
     Project(PathBuf, #[source] io::Error),
-    #[error("listening on port {PORT}")]
-    Listen(#[source] io::Error),
+    #[error("signing for the gateway")]
+    Token(#[source] ssh_key::Error),
+    #[error("listening on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("it stopped serving")]
+    Stopped,
 }
 
 /// All that a workspace is made of, checked.
@@ -96,18 +101,24 @@ impl Workspace {
     async fn serve(self, reaper: Arc<Reaper>) -> Result<Ending, WorkspaceError> {
         let Self { settings, node, principal, user_ca, host_key, variables, began } = self;
         let prober = Prober::new(settings.gateway, node, &settings.forbidden);
-        let (finder, way_out) = Finder::new(prober.proxy(), settings.home.as_ref());
-        let environment = Environment::new(&settings.home, variables, prober.proxy(), way_out);
+        let token = Token::sign(&host_key, &principal).map_err(WorkspaceError::Token)?;
+        let gateway = Gateway { address: prober.proxy(), token };
+        let (finder, way_out) = Finder::new(gateway, settings.home.as_ref());
+        let environment = Environment::new(&settings.home, variables, way_out);
         let project = environment.project();
         transfer::prepare(&project).map_err(|error| WorkspaceError::Project(project, error))?;
         let authority = Authority::new(user_ca, principal);
         let spool = std::env::temp_dir();
-        let options = Options { host_key, authority, environment, spool, port: PORT };
+        let options = Options { host_key, authority, environment, gateway, spool, port: PORT };
         let server = Server::new(options, reaper);
 
         // Whoever calls early is kept in line and need not call again; nobody is answered before the proof.
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await.map_err(WorkspaceError::Listen)?;
+        let listen = async |address: SocketAddr| {
+            let listener = TcpListener::bind(address).await;
+            listener.map_err(|source| WorkspaceError::Listen { address, source })
+        };
+        let listener = listen((Ipv4Addr::LOCALHOST, PORT).into()).await?;
+        let programs = listen(relay::ADDRESS).await?;
         let Proven { attempts } = match prober.prove(settings.isolation_deadline).await {
             Ok(proven) => proven,
             Err(ending) => return Ok(ending),
@@ -117,15 +128,16 @@ impl Workspace {
 
         let statement = Isolated { attempts, after_ms };
         let announcing = async {
-            if let Err(error) = announce(prober.proxy(), &statement).await {
+            if let Err(error) = announce(&gateway, &statement).await {
                 tracing::warn!(%error, "cannot say that the pod is isolated");
             }
             finder.run().await;
         };
         let activity = server.activity();
         tokio::select! {
-            () = server.serve(listener) => Err(WorkspaceError::Listen(io::ErrorKind::UnexpectedEof.into())),
-            () = announcing => Err(WorkspaceError::Listen(io::ErrorKind::UnexpectedEof.into())),
+            () = server.serve(listener) => Err(WorkspaceError::Stopped),
+            () = relay::serve(programs, gateway) => Err(WorkspaceError::Stopped),
+            () = announcing => Err(WorkspaceError::Stopped),
             ending = prober.breached() => Ok(ending),
             ending = idle::expired(settings.idle, &activity) => Ok(ending),
         }

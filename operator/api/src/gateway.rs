@@ -11,6 +11,11 @@ pub const PROXY_PORT: u16 = 3128;
 /// The port on the same pods that no workspace's network policy allows. Whoever reaches it is not isolated.
 pub const CANARY_PORT: u16 = 3129;
 
+/// What a connection to the proxy port begins with if it is by a workspace's agent: this byte, with which neither HTTP nor TLS
+/// begins, and 64 bytes by which the gateway knows the agent. HTTP follows. Programs of the workspace cannot know those bytes: they
+/// go through their agent.
+pub const TOKEN_MARK: u8 = 1;
+
 /// Path on the proxy port, in origin form, to which an agent posts an [`Isolated`] as JSON.
 pub const ISOLATED_PATH: &str = "/v1/isolated";
 
@@ -82,7 +87,8 @@ pub struct Destination {
 }
 
 /// An agent's statement that its pod is isolated. It is made before any code of a user runs in the pod, and sent until the
-/// gateway has taken it, which may be later: the first that a gateway takes counts, and code in the pod can send one too.
+/// gateway has taken it, which may be later: the first that a gateway takes counts, and code in the pod can send one too, through the
+/// agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Isolated {

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use kube::{ResourceExt as _, api::DynamicObject};
+use russh::keys::PublicKey;
 use ws_api::{class::WorkspaceClass, workspace::Workspace};
 use ws_policy::class::{ClassPolicy, Policy};
 
@@ -24,6 +25,8 @@ type Compiled = Result<Arc<ClassPolicy>, Arc<str>>;
 #[derive(Debug)]
 struct Member {
     choice: Choice,
+    /// The operator says it when it has made the pod.
+    host_key: Option<PublicKey>,
     policy: Result<Policy, Unjudged>,
 }
 
@@ -60,6 +63,7 @@ pub struct ObservedClass {
 pub struct ObservedWorkspace {
     uid: String,
     choice: Choice,
+    host_key: Option<PublicKey>,
 }
 
 impl ObservedClass {
@@ -73,8 +77,10 @@ impl ObservedWorkspace {
     pub fn of(object: &DynamicObject) -> Option<Self> {
         let workspace: Workspace = object.clone().try_parse().ok()?;
         // The operator's word: the spec names none where the default class holds.
-        let class = workspace.status.as_ref()?.class_name.clone()?;
-        Some(Self { uid: workspace.uid()?, choice: Choice { class, rules: workspace.spec.egress } })
+        let status = workspace.status.as_ref()?;
+        let class = status.class_name.clone()?;
+        let host_key = status.ssh.as_ref().and_then(|ssh| ssh.host_key.parse().ok());
+        Some(Self { uid: workspace.uid()?, choice: Choice { class, rules: workspace.spec.egress }, host_key })
     }
 }
 
@@ -92,6 +98,11 @@ impl Policies {
             return Err(Unjudged::Stale);
         }
         self.workspaces.get(workspace_uid).map_or(Err(Unjudged::Unknown), |member| member.policy.clone())
+    }
+
+    /// By what the agent of the workspace with this UID is known.
+    pub fn host_key(&self, workspace_uid: &str) -> Option<&PublicKey> {
+        self.workspaces.get(workspace_uid)?.host_key.as_ref()
     }
 
     /// Says whether they still hold; whether that is news.
@@ -125,10 +136,13 @@ impl Policies {
     }
 
     pub fn insert_workspace(&mut self, workspace: ObservedWorkspace) {
-        let ObservedWorkspace { uid, choice } = workspace;
-        if self.workspaces.get(&uid).is_none_or(|known| known.choice != choice) {
-            let policy = judge(&self.classes, &choice);
-            self.workspaces.insert(uid, Member { choice, policy });
+        let ObservedWorkspace { uid, choice, host_key } = workspace;
+        match self.workspaces.get_mut(&uid) {
+            Some(known) if known.choice == choice => known.host_key = host_key,
+            _ => {
+                let policy = judge(&self.classes, &choice);
+                self.workspaces.insert(uid, Member { choice, host_key, policy });
+            }
         }
     }
 

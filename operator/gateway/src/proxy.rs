@@ -8,6 +8,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use ws_policy::{class::Policy, decide::decide_tunnel};
 use ws_runtime::drain;
+use ws_ssh::token::Token;
 
 mod connection;
 mod own;
@@ -58,6 +59,13 @@ pub struct Proxy {
     pub metrics: Metrics,
 }
 
+/// Who is at the other end of a connection, as far as it shows.
+#[derive(Clone, Copy, Debug)]
+struct Caller {
+    source: IpAddr,
+    token: Option<Token>,
+}
+
 /// What becomes of a request to the proxy port.
 enum Answer {
     Response(Response<Body>),
@@ -76,10 +84,11 @@ impl Proxy {
         .await;
     }
 
-    async fn answer(self: &Arc<Self>, source: IpAddr, head: &Parts, body: Incoming) -> Answer {
-        let target = Asked::read(head, length(&body));
-        let Some(session) = self.session(source).await else {
-            return self.denied(None, &subject(source, head, &target), &Refusal::UnknownWorkspace);
+    async fn answer(self: &Arc<Self>, caller: &Caller, head: &Parts, body: Incoming) -> Answer {
+        let (source, target) = (caller.source, Asked::read(head, length(&body)));
+        let session = match self.session(caller).await {
+            Ok(session) => session,
+            Err(refusal) => return self.denied(None, &subject(source, head, &target), &refusal),
         };
         if let Some(meant) = Meant::of(head) {
             return Answer::Response(self.answer_agent(meant, &session, body).await);
@@ -122,8 +131,22 @@ impl Proxy {
         tunnel::open(self, asker.clone(), destination.clone(), tunnel, standing).await
     }
 
+    /// The session of whoever calls: the address says whose it is, and the token that its agent does the talking.
+    async fn session(&self, caller: &Caller) -> Result<Arc<Session>, Refusal> {
+        let session = self.session_at(caller.source).await.ok_or(Refusal::UnknownWorkspace)?;
+        let token = caller.token.as_ref().ok_or(Refusal::NotTheAgent)?;
+        let mut policies = self.policies.clone();
+        let uid = &session.identity().workspace_uid;
+        let known = policies.wait_for(|policies| policies.host_key(uid).is_some());
+        let is_by_agent = match timeout(UNKNOWN_PATIENCE, known).await {
+            Ok(Ok(policies)) => policies.host_key(uid).is_some_and(|key| session.is_by_agent(token, key)),
+            Ok(Err(_)) | Err(_) => return Err(Refusal::UnknownWorkspace),
+        };
+        if is_by_agent { Ok(session) } else { Err(Refusal::NotTheAgent) }
+    }
+
     /// The session at an address. A pod may talk before the watch has brought its address.
-    async fn session(&self, source: IpAddr) -> Option<Arc<Session>> {
+    async fn session_at(&self, source: IpAddr) -> Option<Arc<Session>> {
         let mut sessions = self.sessions.clone();
         let known = sessions.wait_for(|sessions| sessions.at(source).is_some());
         timeout(UNKNOWN_PATIENCE, known).await.ok()?.ok()?.at(source).cloned()
@@ -142,9 +165,10 @@ impl Proxy {
     }
 
     /// Records a request that could not even be read.
-    fn unreadable(&self, source: IpAddr) {
-        let session = self.sessions.borrow().at(source).cloned();
-        let subject = Subject { source, method: String::new(), host: String::new(), port: None };
+    async fn unreadable(&self, caller: &Caller) {
+        let session = self.session(caller).await.ok();
+        let subject =
+            Subject { source: caller.source, method: String::new(), host: String::new(), port: None };
         self.record(session.as_ref(), &subject, &Refusal::NotHttp);
     }
 

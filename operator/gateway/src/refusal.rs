@@ -20,6 +20,10 @@ pub const DENIED_HEADER: &str = "x-ws-denied";
 pub enum Refusal {
     #[error("unknown workspace: no running pod of a workspace has the address this request came from")]
     UnknownWorkspace,
+    #[error(
+        "denied: this connection did not come through the workspace's agent; programs find it at $HTTPS_PROXY"
+    )]
+    NotTheAgent,
     #[error("malformed request: {0}")]
     Malformed(#[from] Malformed),
     /// The head was not HTTP/1.x or longer than the limits.
@@ -75,6 +79,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
     UnknownWorkspace,
+    NotTheAgent,
     Malformed,
     Misdirected,
     NotTls,
@@ -116,6 +121,7 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Self::UnknownWorkspace => Reason::UnknownWorkspace,
+            Self::NotTheAgent => Reason::NotTheAgent,
             Self::Malformed(_) | Self::NotHttp => Reason::Malformed,
             Self::Misdirected => Reason::Misdirected,
             Self::NotTls(_) => Reason::NotTls,
@@ -168,6 +174,7 @@ impl Refusal {
                 StatusCode::BAD_GATEWAY
             }
             Self::UnknownWorkspace
+            | Self::NotTheAgent
             | Self::NotTls(_)
             | Self::Unjudged(_)
             | Self::Denied(_)
@@ -199,6 +206,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownWorkspace => "unknown-workspace",
+            Self::NotTheAgent => "not-the-agent",
             Self::Malformed => "malformed",
             Self::Misdirected => "misdirected",
             Self::NotTls => "not-tls",

@@ -7,8 +7,10 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use russh::keys::PublicKey;
 use tokio::sync::Notify;
 use ws_policy::decide::Purse;
+use ws_ssh::token::Token;
 
 use crate::{audit::Burst, decisions::Decisions, report::Account, sessions::Identity, upstream::Connections};
 
@@ -22,6 +24,7 @@ pub struct Session {
     purses: Mutex<HashMap<Purse, u64>>,
     not_found: Mutex<HashMap<String, u64>>,
     connections: OnceLock<Connections>,
+    token: OnceLock<Token>,
 }
 
 impl Session {
@@ -35,11 +38,24 @@ impl Session {
             purses: Mutex::default(),
             not_found: Mutex::default(),
             connections: OnceLock::new(),
+            token: OnceLock::new(),
         }
     }
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether a token is that of the workspace's agent, which `host_key` tells. It is checked once.
+    pub fn is_by_agent(&self, token: &Token, host_key: &PublicKey) -> bool {
+        if let Some(known) = self.token.get() {
+            return known == token;
+        }
+        let is_of = token.is_of(host_key, &self.identity.pod_uid);
+        if is_of {
+            self.token.get_or_init(|| *token);
+        }
+        is_of
     }
 
     /// What is to be written into the Workspace's status.

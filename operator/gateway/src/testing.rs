@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
 use serde_json::{Value, json};
 use ws_policy::addresses::Special;
 
@@ -29,6 +30,11 @@ pub fn identity() -> Identity {
     }
 }
 
+/// The workspace's host key.
+pub fn host_key() -> PrivateKey {
+    PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]))
+}
+
 pub fn session() -> Arc<Session> {
     Arc::new(Session::new(identity()))
 }
@@ -44,7 +50,8 @@ pub fn policies_with(rules: &Value) -> Policies {
     let workspace = json!({
         "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
         "metadata": {"name": "fix-tests", "namespace": "team-a", "uid": "ws-uid"},
-        "spec": {"sshPublicKeys": []}, "status": {"className": "default"},
+        "spec": {"sshPublicKeys": []},
+        "status": {"className": "default", "ssh": {"hostKey": host_key().public_key().to_openssh().unwrap(), "certificates": []}},
     });
     policies.insert_workspace(ObservedWorkspace::of(&serde_json::from_value(workspace).unwrap()).unwrap());
     policies

@@ -1,4 +1,4 @@
-//! What both ends of the SSH connection to a workspace share: settings, certificates, and the two buffers without which
+//! What both ends of the SSH connection to a workspace share: settings, keys, certificates, and the two buffers without which
 //! russh 0.65 can deadlock.
 //!
 //! russh runs a connection in one loop that reads, calls handlers and writes in turn. It stops in two places:
@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod config;
 pub mod host_key;
 pub mod inbox;
+pub mod token;
 pub mod unblocked;
 
 pub use config::{client_config, server_config};

@@ -54,6 +54,7 @@ async fn open(report: &mut Report, lab: &Lab, stage: &Stage, what: &str, apart: 
         to: gateway.address,
         way: Way::Tunnel,
         authority: Some(gateway.authority.clone()),
+        greetings: gateway.greetings.clone(),
         host: HOST.to_owned(),
         ask: Ask::Small,
         connections: TUNNELS.into(),

@@ -7,8 +7,10 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
+use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
 use serde_json::{Value, json};
-use ws_api::{CLASS_LABEL, workspace::Workspace};
+use ws_api::{CLASS_LABEL, gateway::TOKEN_MARK, workspace::Workspace};
+use ws_ssh::token::Token;
 use ws_tests::{
     class,
     lab::Lab,
@@ -26,15 +28,25 @@ const WRITERS: usize = 16;
 pub(super) struct Objects {
     client: Client,
     namespace: String,
+    /// The host key of all of them.
+    host_key: PrivateKey,
+    /// What connections of each begin with, one after the other.
+    greetings: Vec<u8>,
 }
 
 impl Objects {
     /// Creates the workspaces that the load comes from.
     pub(super) async fn create(lab: &Lab, namespace: &str) -> Result<Self> {
-        let objects = Self { client: lab.client().await?, namespace: namespace.to_owned() };
+        let host_key = PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]));
+        let mut objects = Self {
+            client: lab.client().await?,
+            namespace: namespace.to_owned(),
+            host_key,
+            greetings: Vec::new(),
+        };
         let class =
             class::create(lab, json!({"egress": {"rules": rules(), "budget": {"upload": "1Ti"}}})).await?;
-        objects.add(0..SOURCES, &[class]).await?;
+        objects.greetings = objects.add(0..SOURCES, &[class]).await?.concat();
         Ok(objects)
     }
 
@@ -48,19 +60,24 @@ impl Objects {
                     .await?,
             );
         }
-        self.add(SOURCES..SOURCES + count, &classes).await
+        self.add(SOURCES..SOURCES + count, &classes).await.map(drop)
     }
 
-    async fn add(&self, numbers: impl Iterator<Item = usize>, classes: &[String]) -> Result<()> {
+    /// What the agents would say that the load is in the place of, one after the other.
+    pub(super) fn greetings(&self) -> &[u8] {
+        &self.greetings
+    }
+
+    async fn add(&self, numbers: impl Iterator<Item = usize>, classes: &[String]) -> Result<Vec<Vec<u8>>> {
         let of = |number: usize| classes.get(number % classes.len()).map_or("", String::as_str);
         stream::iter(numbers.map(|number| self.workspace(number, of(number))))
-            .buffer_unordered(WRITERS)
+            .buffered(WRITERS)
             .try_collect()
             .await
     }
 
-    /// A workspace as the operator would leave it, and its pod as the kubelet would.
-    async fn workspace(&self, number: usize, class: &str) -> Result<()> {
+    /// A workspace as the operator would leave it, and its pod as the kubelet would; what its agent would greet the gateway with.
+    async fn workspace(&self, number: usize, class: &str) -> Result<Vec<u8>> {
         let create = PostParams::default();
         let name = format!("load-{number}");
         let workspaces = Api::<Workspace>::namespaced(self.client.clone(), &self.namespace);
@@ -70,7 +87,11 @@ impl Objects {
             "spec": {"className": class, "sshPublicKeys": [key]},
         });
         let workspace = workspaces.create(&create, &serde_json::from_value(workspace)?).await?;
-        let status = json!({"status": {"className": class, "phase": "Ready", "podName": name}});
+        let host_key = self.host_key.public_key().to_openssh()?;
+        let status = json!({"status": {
+            "className": class, "phase": "Ready", "podName": name,
+            "ssh": {"hostKey": host_key, "certificates": []},
+        }});
         workspaces.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
 
         let owner = json!({
@@ -87,11 +108,12 @@ impl Objects {
             ],
         )?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
-        pods.create(&create, &serde_json::from_value(pod)?).await?;
+        let pod = pods.create(&create, &serde_json::from_value(pod)?).await?;
         let address = source(number).to_string();
         let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
         pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
-        Ok(())
+        let token = Token::sign(&self.host_key, &pod.uid().unwrap_or_default())?;
+        Ok([&[TOKEN_MARK][..], token.as_bytes()].concat())
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     /// PEM file of the authority that it shows the hosts' certificates by.
     pub(super) authority: PathBuf,
+    /// File with what connections to it begin with.
+    pub(super) greetings: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -70,7 +72,13 @@ impl Proxy {
         let certificate = lab.fields(lab.ws_namespace(), "secret/ws-gateway-ca", certificate).await?;
         let authority = stage.path("gateway-ca.pem");
         shell(&format!("base64 -d > {}", authority.display()), Some(certificate)).await?;
-        Ok(Self { name: "ws", address: (stage.node, GATEWAY[0]).into(), authority, child: Some(child) })
+        Ok(Self {
+            name: "ws",
+            address: (stage.node, GATEWAY[0]).into(),
+            authority,
+            greetings: Some(stage.greetings()),
+            child: Some(child),
+        })
     }
 
     /// Squid, without interception and with it ([its documentation](https://wiki.squid-cache.org/ConfigExamples/Intercept/SslBumpExplicit)).
@@ -118,11 +126,18 @@ impl Proxy {
         let [plain, bump] = [SQUID, SQUID_BUMP].map(|port| SocketAddr::from((stage.node, port)));
         stage.answers(bump).await.with_context(|| said(&folder.join("cache.log")))?;
         Ok([
-            Self { name: "Squid", address: plain, authority: authority.clone(), child: Some(child) },
+            Self {
+                name: "Squid",
+                address: plain,
+                authority: authority.clone(),
+                greetings: None,
+                child: Some(child),
+            },
             Self {
                 name: "Squid, ssl-bump",
                 address: bump,
                 authority: folder.join("certificate.pem"),
+                greetings: None,
                 child: None,
             },
         ])
@@ -160,6 +175,7 @@ impl Proxy {
             name: "mitmproxy",
             address,
             authority: folder.join("mitmproxy-ca-cert.pem"),
+            greetings: None,
             child: Some(child),
         })
     }

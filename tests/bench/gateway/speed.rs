@@ -36,6 +36,7 @@ struct Contender {
     to: SocketAddr,
     way: Way,
     authority: Option<PathBuf>,
+    greetings: Option<PathBuf>,
 }
 
 /// What one contender did in all rounds.
@@ -51,7 +52,12 @@ pub(super) async fn measure(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
     let mitmproxy = Proxy::mitmproxy(stage).await?;
     let passed = || Some(stage.hosts_authority.clone());
     for connections in [1, MANY] {
-        let of = |proxy: &Proxy| Contender { to: proxy.address, way: Way::Forward, authority: None };
+        let of = |proxy: &Proxy| Contender {
+            to: proxy.address,
+            way: Way::Forward,
+            authority: None,
+            greetings: proxy.greetings.clone(),
+        };
         let contest = Contest {
             what: format!("plain http, {}", named(connections)),
             job: job(Ask::Small, connections),
@@ -61,7 +67,12 @@ pub(super) async fn measure(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
         contest.requests(report, stage).await?;
     }
     for connections in [1, MANY] {
-        let of = |proxy: &Proxy| Contender { to: proxy.address, way: Way::Tunnel, authority: passed() };
+        let of = |proxy: &Proxy| Contender {
+            to: proxy.address,
+            way: Way::Tunnel,
+            authority: passed(),
+            greetings: proxy.greetings.clone(),
+        };
         let contest = Contest {
             what: format!("tunnel, passed through, {}", named(connections)),
             job: Job { host: PASSED_HOST.to_owned(), ..job(Ask::Small, connections) },
@@ -74,6 +85,7 @@ pub(super) async fn measure(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
         to: proxy.address,
         way: Way::Tunnel,
         authority: Some(proxy.authority.clone()),
+        greetings: proxy.greetings.clone(),
     };
     let contest = |what: String, job| Contest {
         what,
@@ -100,7 +112,7 @@ pub(super) async fn measure(report: &mut Report, lab: &Lab, stage: &Stage) -> Re
     // Squid 5.7 breaks uploads of this size off where it inspects them.
     upload.rivals.truncate(1);
     upload.stream(report, stage, UPLOAD).await?;
-    let direct = Contender { to: Stage::web(true), way: Way::Direct, authority: passed() };
+    let direct = Contender { to: Stage::web(true), way: Way::Direct, authority: passed(), greetings: None };
     added(report, stage, &inspected(&gateway), &direct).await?;
     for proxy in [gateway, squid, mitmproxy] {
         proxy.stop().await?;
@@ -117,6 +129,7 @@ fn job(ask: Ask, connections: usize) -> Job {
         to: ([0, 0, 0, 0], 0).into(),
         way: Way::Direct,
         authority: None,
+        greetings: None,
         host: HOST.to_owned(),
         ask,
         connections,
@@ -184,8 +197,8 @@ impl Contest<'_> {
 
 impl Contender {
     async fn measure(&self, stage: &Stage, job: &Job) -> Result<Measured> {
-        let Self { to, way, authority } = self.clone();
-        let measured = stage.measure(&Job { to, way, authority, ..job.clone() }).await?;
+        let Self { to, way, authority, greetings } = self.clone();
+        let measured = stage.measure(&Job { to, way, authority, greetings, ..job.clone() }).await?;
         progress(&format!("{to}: {measured:?}"));
         Ok(measured)
     }

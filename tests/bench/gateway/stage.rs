@@ -59,7 +59,7 @@ pub(super) async fn stop_ws(lab: &Lab) -> Result<()> {
 }
 
 impl Stage {
-    pub(super) async fn set(lab: &Lab) -> Result<Self> {
+    pub(super) async fn set(lab: &Lab, greetings: &[u8]) -> Result<Self> {
         let (folder, sites) = (TempDir::new()?, TempDir::new_in(MEMORY)?);
         // Every address of the network that the load comes from is the node's.
         let route = ["-n", NODE, "route", "replace", "local", SOURCE_NETWORK, "dev", "lo"];
@@ -73,7 +73,15 @@ impl Stage {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let hosts_authority = folder.path().join("hosts-ca.crt");
         fs::copy(run_folder.join("pki/hosts-ca.crt"), &hosts_authority)?;
-        Ok(Self { node: lab.addresses.node.parse()?, folder, _sites: sites, hosts_authority, _web: web })
+        let stage =
+            Self { node: lab.addresses.node.parse()?, folder, _sites: sites, hosts_authority, _web: web };
+        fs::write(stage.greetings(), greetings)?;
+        Ok(stage)
+    }
+
+    /// File with what connections to the gateway begin with.
+    pub(super) fn greetings(&self) -> PathBuf {
+        self.path("greetings")
     }
 
     /// The web server itself.

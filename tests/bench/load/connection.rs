@@ -1,9 +1,6 @@
 //! One connection: to the host itself, or through a proxy.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fs, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use http_body_util::BodyExt as _;
@@ -23,10 +20,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Ask, HTTP_PORT, HTTPS_PORT, Job, Way, body::Zeros};
+use super::{Ask, HTTP_PORT, HTTPS_PORT, Job, Way, body::Zeros, source};
 
 /// Longest answer to a CONNECT.
 const MAX_HEAD: usize = 4 << 10;
+
+/// Bytes that each source begins with, if any does.
+const GREETING: usize = 1 + ws_ssh::token::LENGTH;
 
 /// Opens connections.
 pub(super) struct Connector {
@@ -34,6 +34,7 @@ pub(super) struct Connector {
     way: Way,
     host: String,
     tls: Option<TlsConnector>,
+    greetings: Vec<u8>,
 }
 
 /// An open connection.
@@ -42,7 +43,10 @@ pub(super) struct Open(SendRequest<Zeros>);
 impl Connector {
     pub(super) fn new(job: &Job) -> Result<Self> {
         let Job { to, way, host, .. } = job.clone();
-        let Some(authority) = &job.authority else { return Ok(Self { to, way, host, tls: None }) };
+        let greetings = job.greetings.as_ref().map_or_else(|| Ok(Vec::new()), fs::read)?;
+        let Some(authority) = &job.authority else {
+            return Ok(Self { to, way, host, tls: None, greetings });
+        };
         let mut roots = RootCertStore::empty();
         let problem = || authority.display().to_string();
         for certificate in CertificateDer::pem_file_iter(authority).with_context(problem)? {
@@ -54,17 +58,20 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { to, way, host, tls: Some(Arc::new(config).into()) })
+        Ok(Self { to, way, host, tls: Some(Arc::new(config).into()), greetings })
     }
 
-    /// Opens one from this address.
-    pub(super) async fn open(&self, source: IpAddr) -> Result<Open> {
-        let socket = TcpSocket::new_v4()?;
+    /// Opens one from the address with this number.
+    pub(super) async fn open(&self, number: usize) -> Result<Open> {
+        let (socket, source) = (TcpSocket::new_v4()?, source(number));
         socket
-            .bind(SocketAddr::new(source, 0))
+            .bind(SocketAddr::new(source.into(), 0))
             .with_context(|| format!("{source} is none of this machine's"))?;
         let mut stream = socket.connect(self.to).await?;
         stream.set_nodelay(true)?;
+        if let Some(greeting) = self.greetings.chunks(GREETING).nth(number) {
+            stream.write_all(greeting).await?;
+        }
         if self.way == Way::Tunnel {
             let port = if self.tls.is_some() { HTTPS_PORT } else { HTTP_PORT };
             tunnel(&mut stream, &format!("{}:{port}", self.host)).await?;

@@ -201,7 +201,7 @@ impl Handler for Connection {
             let addresses = forward::addresses(host, port, self.shared.port);
             (permitted && !addresses.is_empty()).then_some(Target::Here(addresses))
         };
-        let gateway = Target::gateway(host, port, self.shared.environment.gateway());
+        let gateway = Target::gateway(host, port, self.shared.gateway);
         let Some(target) = gateway.or_else(here) else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());

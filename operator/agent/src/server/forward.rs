@@ -18,6 +18,7 @@ use ws_ssh::Inbox;
 
 use crate::{
     carry::Route,
+    gateway::Gateway,
     session::outlet::{Outlet, Stream},
 };
 
@@ -33,8 +34,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The gateway at an address, if it is what a client names.
-    pub fn gateway(host: &str, port: u32, gateway: SocketAddr) -> Option<Self> {
+    /// The gateway, if it is what a client names.
+    pub fn gateway(host: &str, port: u32, gateway: Gateway) -> Option<Self> {
         let is_meant = host == OWN_HOST && port == u32::from(OWN_PORT);
         is_meant.then(|| Self::Gateway(Route { gateway, host: host.into(), port: OWN_PORT }))
     }

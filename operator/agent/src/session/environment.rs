@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    net::SocketAddr,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::Command,
@@ -12,7 +11,10 @@ use std::{
 use rustix::fs::{Access, access};
 use ws_api::agent;
 
-use crate::way_out::{AUTHORITIES, Known};
+use crate::{
+    relay,
+    way_out::{AUTHORITIES, Known},
+};
 
 /// Search path where the image names none: that of Debian's root.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,7 +45,6 @@ const PROJECT: &str = "project";
 pub struct Environment {
     home: PathBuf,
     image: BTreeMap<OsString, OsString>,
-    proxy: SocketAddr,
     way_out: Known,
     shell: &'static str,
 }
@@ -58,22 +59,15 @@ pub enum Request {
 }
 
 impl Environment {
-    /// Programs see what the image set of the `container`'s variables, and find the gateway at `proxy` and the rest of the
-    /// `way_out`.
+    /// Programs see what the image set of the `container`'s variables, and the `way_out`.
     pub fn new(
         home: impl Into<PathBuf>,
         container: impl IntoIterator<Item = (OsString, OsString)>,
-        proxy: SocketAddr,
         way_out: Known,
     ) -> Self {
         let shell = SHELLS.into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
         let image = container.into_iter().filter(|(name, _)| is_of_the_image(name)).collect();
-        Self { home: home.into(), image, proxy, way_out, shell }
-    }
-
-    /// Where the gateway is.
-    pub fn gateway(&self) -> SocketAddr {
-        self.proxy
+        Self { home: home.into(), image, way_out, shell }
     }
 
     /// The folder that holds the project.
@@ -102,7 +96,7 @@ impl Environment {
     }
 
     fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let proxy = format!("http://{}", self.proxy);
+        let proxy = format!("http://{}", relay::ADDRESS);
         let mut variables = vec![
             ("HOME", self.home.clone().into_os_string()),
             ("USER", ws_api::ssh::USER.into()),
@@ -145,10 +139,8 @@ mod tests {
         home: impl Into<PathBuf>,
         container: [(OsString, OsString); N],
     ) -> Environment {
-        Environment::new(home, container, PROXY, Known::none())
+        Environment::new(home, container, Known::none())
     }
-
-    const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7)), 3128);
 
     #[test]
     fn a_program_sees_only_what_is_listed() {
@@ -191,7 +183,7 @@ mod tests {
             .command(&Request::Command(b"echo $HTTPS_PROXY $no_proxy $0".to_vec()), &[])
             .output()
             .unwrap();
-        let expected = format!("http://10.96.0.7:3128 localhost,127.0.0.1,::1 {}\n", environment.shell);
+        let expected = format!("http://127.0.0.1:3127 localhost,127.0.0.1,::1 {}\n", environment.shell);
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
 
@@ -214,7 +206,7 @@ mod tests {
         assert_eq!(value("PATH"), Some("/opt/rust/bin:/usr/bin"));
         assert_eq!(value("RUSTUP_HOME"), Some("/opt/rust"));
         assert_eq!(value("HOME"), Some("/home/ws"), "ours win");
-        assert_eq!(value("HTTPS_PROXY"), Some("http://10.96.0.7:3128"), "ours win");
+        assert_eq!(value("HTTPS_PROXY"), Some("http://127.0.0.1:3127"), "ours win");
         assert_eq!(value("WS_PORT"), Some("8080"), "WebSockets are called so too");
         for hidden in ["WS_USER_CA", "WS_HOST_KEY", "KUBERNETES_SERVICE_HOST"] {
             assert_eq!(value(hidden), None, "{hidden}");

@@ -26,12 +26,16 @@ use tokio::{
     time::timeout,
 };
 use ws_agent::{
+    gateway::Gateway,
     reaper::Reaper,
     server::{Options, Server},
     session::environment::Environment,
     way_out::Known,
 };
-use ws_ssh::certificate::{Authority, issue};
+use ws_ssh::{
+    certificate::{Authority, issue},
+    token::Token,
+};
 
 pub const POD: &str = "8c5ff4c6-0000-4000-8000-1d0c0ffee000";
 pub const LONG: Duration = Duration::from_mins(1);
@@ -68,7 +72,7 @@ impl Workspace {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let home = files.path().join("home");
-        let environment = Environment::new(&home, [], "10.96.0.7:3128".parse().unwrap(), Known::none());
+        let environment = Environment::new(&home, [], Known::none());
         fs::create_dir_all(environment.project()).unwrap();
         let spool = files.path().join("spool");
         fs::create_dir(&spool).unwrap();
@@ -78,6 +82,10 @@ impl Workspace {
             host_key: key(HOST),
             authority: Authority::new(key(CA).public_key().clone(), POD),
             environment,
+            gateway: Gateway {
+                address: "10.96.0.7:3128".parse().unwrap(),
+                token: Token::sign(&key(HOST), POD).unwrap(),
+            },
             spool,
             port: address.port(),
         };

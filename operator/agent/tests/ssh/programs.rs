@@ -60,7 +60,7 @@ async fn the_environment_is_clean() {
             "no_proxy"
         ]
     );
-    assert!(output.contains("\nHTTPS_PROXY=http://10.96.0.7:3128\n"), "{output}");
+    assert!(output.contains("\nHTTPS_PROXY=http://127.0.0.1:3127\n"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

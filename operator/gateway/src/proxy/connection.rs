@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     net::IpAddr,
     pin::pin,
     sync::{Arc, Mutex},
@@ -16,11 +17,13 @@ use hyper::{
     upgrade::{self, OnUpgrade},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use ws_api::gateway::TOKEN_MARK;
+use ws_ssh::token::{self, Token};
 
-use super::{Answer, Proxy, stream::Lingering, tunnel::Opened};
+use super::{Answer, Caller, Proxy, stream::Lingering, tunnel::Opened};
 use crate::{body::Body, refusal::DENIED_HEADER, session::lock, sources::Sources};
 
 /// Longest head of a request, in bytes.
@@ -32,7 +35,7 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub async fn serve(
     proxy: Arc<Proxy>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     source: IpAddr,
     sources: Sources,
     closing: CancellationToken,
@@ -45,8 +48,10 @@ pub async fn serve(
     let _open = Open(&proxy);
     // What is small waits for nobody: a handshake, an event of a stream. Without it, it is only slower.
     stream.set_nodelay(true).ok();
+    let Ok(Ok(token)) = timeout(HEADER_TIMEOUT, token(&mut stream)).await else { return };
+    let caller = Caller { source, token };
     // What requests took room for is given back before the tunnel begins.
-    let Some((upgrade, opened)) = Box::pin(requests(&proxy, stream, source, &closing)).await else { return };
+    let Some((upgrade, opened)) = Box::pin(requests(&proxy, stream, caller, &closing)).await else { return };
     match upgrade.await {
         Ok(stream) => Box::pin(opened.serve(TokioIo::new(stream), closing)).await,
         Err(error) => debug!(%error, %source, "a tunnel was not taken"),
@@ -57,7 +62,7 @@ pub async fn serve(
 async fn requests(
     proxy: &Arc<Proxy>,
     stream: TcpStream,
-    source: IpAddr,
+    caller: Caller,
     closing: &CancellationToken,
 ) -> Option<(OnUpgrade, Opened)> {
     let tunnel = Arc::new(Mutex::new(None));
@@ -66,7 +71,7 @@ async fn requests(
         Box::pin(async move {
             let upgrade = upgrade::on(&mut request);
             let (head, body) = request.into_parts();
-            Ok::<_, Infallible>(match proxy.answer(source, &head, body).await {
+            Ok::<_, Infallible>(match proxy.answer(&caller, &head, body).await {
                 Answer::Response(mut response) => {
                     close_after_refusal(&mut response);
                     response
@@ -94,12 +99,27 @@ async fn requests(
         }
     };
     if let Err(error) = ended {
-        debug!(%error, %source, "a connection broke");
+        debug!(%error, source = %caller.source, "a connection broke");
         if error.is_parse() {
-            proxy.unreadable(source);
+            proxy.unreadable(&caller).await;
         }
     }
     lock(&tunnel).take()
+}
+
+/// Takes what shows that an agent is talking off the connection's beginning, if that is how it begins.
+async fn token(stream: &mut TcpStream) -> io::Result<Option<Token>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if first != [TOKEN_MARK] {
+        return Ok(None);
+    }
+    let mut greeting = [0; 1 + token::LENGTH];
+    stream.read_exact(&mut greeting).await?;
+    let [_, bytes @ ..] = greeting;
+    Ok(Some(Token::from_bytes(bytes)))
 }
 
 /// Whoever is refused has to begin anew: nothing that follows on the connection is taken for a request.

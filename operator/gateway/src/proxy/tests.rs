@@ -7,24 +7,27 @@ use kube::{Client, client::Body as KubeBody};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpSocket, TcpStream},
     process::Command,
     task::JoinHandle,
     time::Instant,
 };
 use tower_test::mock;
+use ws_api::gateway::TOKEN_MARK;
 
 use super::*;
 use crate::{
     authority::Pair,
     sources::MAX_CONNECTIONS,
-    testing::{Shared, observed, policies, upstream},
+    testing::{Shared, host_key, identity, observed, policies, upstream},
 };
 
 mod credentials;
 mod differential;
+mod ech;
 mod gates;
+mod identity;
 mod own;
 mod passing;
 mod races;
@@ -38,6 +41,9 @@ const SECRET_PATH: &str = "/api/v1/namespaces/ws-system/secrets/token";
 const CREDENTIAL: &str = "sk-lab-aaaaaaaa";
 
 struct Gateway {
+    /// The port itself.
+    port: SocketAddr,
+    /// The agent's, which leads there.
     address: SocketAddr,
     index: watch::Sender<Sessions>,
     judge: watch::Sender<Policies>,
@@ -51,7 +57,8 @@ struct Gateway {
 /// A gateway that knows the workspace at [`KNOWN`].
 async fn gateway() -> Gateway {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let port = listener.local_addr().unwrap();
+    let address = agent(port).await;
     let mut known = Sessions::default();
     known.insert(observed(KNOWN));
     let (index, sessions) = watch::channel(known);
@@ -72,7 +79,29 @@ async fn gateway() -> Gateway {
         metrics,
     };
     tokio::spawn(proxy.clone().serve(listener, CancellationToken::new()));
-    Gateway { address, index, judge, proxy, log, status, api_server }
+    Gateway { port, address, index, judge, proxy, log, status, api_server }
+}
+
+/// An agent that relays connections to the gateway, from the addresses that they come from.
+async fn agent(gateway: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let token = Token::sign(&host_key(), &identity().pod_uid).unwrap();
+    let greeting = [&[TOKEN_MARK][..], token.as_bytes()].concat();
+    tokio::spawn(async move {
+        while let Ok((mut inside, peer)) = listener.accept().await {
+            let greeting = greeting.clone();
+            tokio::spawn(async move {
+                let outside = TcpSocket::new_v4().unwrap();
+                outside.bind((peer.ip(), 0).into()).unwrap();
+                let mut outside = outside.connect(gateway).await.unwrap();
+                outside.write_all(&greeting).await.unwrap();
+                // Either may break off: that is what some tests are about.
+                copy_bidirectional(&mut inside, &mut outside).await.ok();
+            });
+        }
+    });
+    address
 }
 
 /// An API server with one Workspace, whose status is whatever was applied last.

@@ -1,49 +1,19 @@
 //! From what an admin wrote to what requests are judged by.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt};
 
-use http::{HeaderName, Method};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use ws_api::{
-    egress::{self, Egress, EgressRule, Requests, Scheme},
+    egress::{self, Egress, EgressRule, Scheme},
     names::ClassName,
 };
 
-use super::{
-    Access, Allowance, BodyRule, ClassPolicy, Credential, HeaderRule, MAX_RULES, PackageRule, Picked,
-    QueryRule, Rule, quantity::bytes,
-};
-use crate::{
-    expand::expand, host::Host, json::JsonRule, package::PackageName, path::Query, pattern::PathPattern,
-    preset::Preset,
-};
+use super::{Access, ClassPolicy, Credential, MAX_RULES, Picked, Rule, quantity::bytes};
+use crate::{expand::expand, host::Host, preset::Preset};
 
-/// Headers that a rule cannot pass on: they carry credentials, or say how the message itself is carried.
-const NEVER_PASSED: &[&str] = &[
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-forwarded-for",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-];
+mod requests;
 
-/// The most that a message of a WebSocket may have, in bytes: it has to be there whole.
-const MAX_MESSAGE: u64 = 16 << 20;
+use requests::{Gate, allowance, header_name};
 
 /// Why a class cannot be used as it is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,97 +138,6 @@ fn destinations(full: &EgressRule) -> Result<(Vec<String>, Scheme, Vec<u16>), St
         }
     }
     Ok((hosts, full.scheme.unwrap_or_default(), full.ports.clone().unwrap_or_default()))
-}
-
-/// What holds for the packages of a rule.
-struct Gate {
-    names: Option<Arc<[String]>>,
-    minimum_age: Option<Duration>,
-}
-
-impl Gate {
-    fn of(written: &egress::Packages) -> Self {
-        let names = written.names.as_deref().map(Arc::from);
-        Self { names, minimum_age: written.minimum_age.map(Into::into) }
-    }
-}
-
-fn allowance(written: &Requests, packages: Option<&Gate>) -> Result<Allowance, String> {
-    let method = |method: &String| match method.as_str() {
-        "CONNECT" | "TRACE" => Err(format!("method {method} cannot be allowed")),
-        method => Method::from_str(method).map_err(|_| format!("\"{method}\" is no method")),
-    };
-    let path = |path: &String| path.parse().map_err(|error| format!("path \"{path}\": {error}"));
-    let paths: Vec<PathPattern> = written.paths.iter().map(path).collect::<Result<_, _>>()?;
-    let package = written.package.as_ref().map(|asked| package(asked, &paths, packages)).transpose()?;
-    Ok(Allowance {
-        methods: written.methods.iter().map(method).collect::<Result<_, _>>()?,
-        paths,
-        query: query(&written.query)?,
-        headers: written.headers.iter().map(header).collect::<Result<_, _>>()?,
-        body: written.body.as_ref().map(body).transpose()?,
-        package: package.flatten(),
-        web_socket: written.web_socket.as_ref().map(|socket| web_socket(socket, written)).transpose()?,
-    })
-}
-
-fn package(
-    asked: &egress::Package,
-    paths: &[PathPattern],
-    gate: Option<&Gate>,
-) -> Result<Option<PackageRule>, String> {
-    let name: Option<PackageName> =
-        asked.name.as_ref().map(|name| name.parse()).transpose().map_err(|error| format!("{error}"))?;
-    if let Some((name, path)) =
-        name.as_ref().and_then(|name| Some((name, paths.iter().find(|path| !name.fits(path))?)))
-    {
-        return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
-    }
-    Ok(gate.map(|gate| PackageRule {
-        names: name.zip(gate.names.clone()),
-        minimum_age: gate.minimum_age.filter(|_| asked.version),
-    }))
-}
-
-fn web_socket(socket: &egress::WebSocket, written: &Requests) -> Result<u64, String> {
-    if written.methods != ["GET"] || written.body.is_some() {
-        return Err("a WebSocket is opened with GET and without a body".to_owned());
-    }
-    let max = whole(&socket.max_message)?;
-    if max > MAX_MESSAGE {
-        return Err(format!("a message of a WebSocket has at most {MAX_MESSAGE} bytes"));
-    }
-    Ok(max)
-}
-
-fn query(written: &[String]) -> Result<QueryRule, String> {
-    if written.iter().any(|name| name == "*") {
-        return Ok(QueryRule::Any);
-    }
-    let parameter = |parameter: &String| {
-        let parsed = Query::parse(parameter).map_err(|error| format!("query \"{parameter}\": {error}"))?;
-        match parsed.pairs() {
-            [pair] if parsed.to_string() == *parameter => Ok(pair.clone()),
-            _ => Err(format!("query \"{parameter}\" is no `name` or `name=value`")),
-        }
-    };
-    Ok(QueryRule::Only(written.iter().map(parameter).collect::<Result<_, _>>()?))
-}
-
-fn header(written: &egress::Header) -> Result<HeaderRule, String> {
-    Ok(HeaderRule { name: header_name(&written.name)?, values: written.values.clone() })
-}
-
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    if NEVER_PASSED.contains(&name) {
-        return Err(format!("header {name} cannot be passed on"));
-    }
-    HeaderName::from_str(name).map_err(|_| format!("\"{name}\" is no header"))
-}
-
-fn body(written: &egress::Body) -> Result<BodyRule, String> {
-    let json = written.json.as_ref().map(JsonRule::compile).transpose().map_err(|error| error.to_string())?;
-    Ok(BodyRule { max: whole(&written.max)?, json })
 }
 
 fn credential(full: &egress::Credential) -> Result<Credential, String> {

@@ -1,0 +1,75 @@
+//! Whom the gateway takes for a workspace: its address says which one, and its agent's token that the agent is talking.
+
+use super::*;
+use crate::testing::policies_with;
+
+const REQUEST: &str = "GET http://telemetry.example/ HTTP/1.1\r\nHost: a\r\n\r\n";
+
+impl Gateway {
+    /// Sends a request to the port itself, after these bytes.
+    async fn greeted(&self, greeting: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.port).await.unwrap();
+        stream.write_all(greeting).await.unwrap();
+        stream.write_all(REQUEST.as_bytes()).await.unwrap();
+        read(&mut stream).await
+    }
+}
+
+fn greeting(host_key: &russh::keys::PrivateKey, pod_uid: &str) -> Vec<u8> {
+    [&[TOKEN_MARK][..], Token::sign(host_key, pod_uid).unwrap().as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn only_the_agent_speaks_for_its_workspace() {
+    let gateway = gateway().await;
+    let own = greeting(&host_key(), "pod-uid");
+    assert!(gateway.greeted(&own).await.ends_with(DENIED), "the control");
+    let mut changed = own.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let other_key = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[2; 32]).into();
+    for greeting in [
+        vec![],
+        changed,
+        greeting(&host_key(), "other-pod"),
+        greeting(&other_key, "pod-uid"),
+        own[..64].to_vec(),
+    ] {
+        let answer = gateway.greeted(&greeting).await;
+        let is_refused = answer.starts_with("HTTP/1.1 403 ")
+            && answer.contains("\r\nx-ws-denied: not-the-agent\r\n")
+            && answer.ends_with("programs find it at $HTTPS_PROXY\n");
+        assert!(is_refused || !answer.contains("HTTP/1.1 2"), "{answer}");
+        assert!(!answer.ends_with(DENIED), "{answer}");
+    }
+    gateway.settle().await;
+    let denied = gateway.log.lines();
+    assert_eq!(
+        (&denied[0]["workspace"], &denied[0]["reason"]),
+        (&json!("fix-tests"), &json!("host-not-allowed"))
+    );
+    assert!(denied[1..].iter().all(|line| line["workspace"].is_null()), "{denied:?}");
+    assert_eq!(gateway.status.lock().unwrap()["egress"]["denied"], 1, "nobody else counts for it");
+}
+
+#[tokio::test]
+async fn a_pod_may_talk_before_the_watch_has_brought_its_host_key() {
+    let gateway = gateway().await;
+    gateway.judge.send_modify(|policies| policies.remove_workspace("ws-uid"));
+    let asked = gateway.send(REQUEST.as_bytes());
+    let watched = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gateway.judge.send_replace(policies_with(&json!([])));
+    };
+    let (answer, ()) = tokio::join!(asked, watched);
+    assert!(answer.ends_with(DENIED), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_greets_and_says_no_more_is_cut_off() {
+    let gateway = gateway().await;
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(gateway.port).await.unwrap();
+    stream.write_all(&[TOKEN_MARK]).await.unwrap();
+    assert_eq!(read(&mut stream).await, "");
+    assert!((10..13).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
