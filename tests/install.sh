@@ -18,7 +18,8 @@ case ${1:?chart or manifests} in
 chart)
   # The authority of the fake internet's hosts, as a company would bring its own.
   "$bin/helm" upgrade --install ws charts/ws --namespace ws-system --create-namespace --wait --timeout 2m \
-    --set-file gateway.trustedCAs=/run/ws-lab/pki/hosts-ca.crt --set 'gateway.credentials={test-credential}' >/dev/null
+    --set-file gateway.trustedCAs=/run/ws-lab/pki/hosts-ca.crt --set 'gateway.credentials={test-credential}' \
+    --set 'gateway.services[0].namespace=models' --set 'gateway.services[0].port=11434' >/dev/null
   ;;
 manifests)
   "$bin/kubectl" apply -f manifests/crd.yaml >/dev/null

@@ -201,7 +201,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_program_waits_for_the_way_out_and_not_for_ever() {
-        let (finder, known) = Finder::new(([127, 0, 0, 1], 1).into(), Path::new("/"));
+        let (gateway, _listener) = gateway::testing::gateway().await;
+        let (finder, known) = Finder::new(gateway, Path::new("/"));
         let start = tokio::time::Instant::now();
         known.wait().await;
         assert_eq!((start.elapsed(), known.placeholders().len()), (PATIENCE, 0));

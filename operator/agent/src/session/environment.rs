@@ -131,8 +131,6 @@ fn login_name(shell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
     use super::*;
 
     fn environment<const N: usize>(

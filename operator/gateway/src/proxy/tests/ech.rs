@@ -4,10 +4,7 @@
 use rustls::{
     ClientConfig, RootCertStore,
     client::{EchConfig, EchGreaseConfig, EchMode},
-    crypto::{
-        aws_lc_rs::{default_provider, hpke::DH_KEM_X25519_HKDF_SHA256_AES_128},
-        hpke::Hpke as _,
-    },
+    crypto::aws_lc_rs::{default_provider, hpke::DH_KEM_X25519_HKDF_SHA256_AES_128},
     pki_types::{CertificateDer, EchConfigListBytes, ServerName, pem::PemObject as _},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -38,7 +35,12 @@ fn list(public_key: &[u8], public_name: &str) -> Vec<u8> {
 
 impl Gateway {
     /// A handshake for `name` in a tunnel to the service `host`.
-    async fn handshake(&self, host: &str, name: &str, mode: EchMode) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn handshake(
+        &self,
+        host: &str,
+        name: &str,
+        mode: EchMode,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         let authority = self.proxy.authority.certificate();
         roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
@@ -48,13 +50,18 @@ impl Gateway {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
         assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+        TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from(name.to_owned()).unwrap(), stream)
+            .await
     }
 }
 
@@ -70,11 +77,17 @@ async fn b06_a_name_that_is_encrypted_leads_nowhere_else() {
     // What many clients send so that those who mean it do not stand out (RFC 9849 §6.2).
     let grease = EchMode::Grease(EchGreaseConfig::new(SUITE, public_key.clone()));
     let mut stream = gateway.handshake(&host, name, grease).await.unwrap();
-    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok();
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.contains("x-ws-denied: scheme-not-allowed"), "TLS is ended, and the request decided on: {answer}");
+    assert!(
+        answer.contains("x-ws-denied: scheme-not-allowed"),
+        "TLS is ended, and the request decided on: {answer}"
+    );
 
     let list = list(&public_key.0, name);
     let hidden = EchConfig::new(EchConfigListBytes::from(list), &[SUITE]).unwrap();
