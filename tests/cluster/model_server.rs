@@ -28,6 +28,8 @@ class Model(http.server.BaseHTTPRequestHandler):
         self.answer(b'{"message": {"role": "assistant", "content": "from the cluster"}}')
     def do_GET(self):
         self.answer(b"{}")
+    def log_message(self, *_):
+        pass
     def answer(self, body):
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
