@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::IpAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -90,21 +90,29 @@ async fn requests(
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Lingering::new(stream)), service)
         .with_upgrades();
-    let mut http = pin!(http);
-    let ended = tokio::select! {
-        ended = &mut http => ended,
-        () = closing.cancelled() => {
-            http.as_mut().graceful_shutdown();
-            http.await
-        }
-    };
-    if let Err(error) = ended {
+    if let Err(error) = to_end(http, closing, |http| http.graceful_shutdown()).await {
         debug!(%error, source = %caller.source, "a connection broke");
         if error.is_parse() {
             proxy.unreadable(&caller).await;
         }
     }
     lock(&tunnel).take()
+}
+
+/// Serves a connection to its end; once it is `closing`, to the end of what is under way on it.
+pub async fn to_end<C: Future>(
+    http: C,
+    closing: &CancellationToken,
+    shut_down: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    let mut http = pin!(http);
+    tokio::select! {
+        ended = &mut http => ended,
+        () = closing.cancelled() => {
+            shut_down(http.as_mut());
+            http.await
+        }
+    }
 }
 
 /// Takes what shows that an agent is talking off the connection's beginning, if that is how it begins.

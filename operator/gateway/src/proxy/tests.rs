@@ -159,6 +159,21 @@ impl Gateway {
         read(&mut stream).await
     }
 
+    /// A tunnel to `host`.
+    async fn tunnel(&self, host: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream
+            .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+        stream
+    }
+
     /// Ends the records, so that all are to be seen.
     async fn settle(&self) {
         while self.proxy.metrics.connections.get() > 0 {

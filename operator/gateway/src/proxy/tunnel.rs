@@ -4,7 +4,6 @@
 use std::{
     convert::Infallible,
     io,
-    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -35,7 +34,7 @@ use ws_policy::{
 
 use super::{
     Proxy,
-    connection::{HEADER_TIMEOUT, MAX_HEAD, close_after_refusal},
+    connection::{HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, to_end},
     own,
 };
 use crate::{
@@ -223,15 +222,7 @@ impl Inspected {
             .max_buf_size(MAX_HEAD)
             .serve_connection(stream, service)
             .with_upgrades();
-        let mut http = pin!(http);
-        let ended = tokio::select! {
-            ended = &mut http => ended,
-            () = closing.cancelled() => {
-                http.as_mut().graceful_shutdown();
-                http.await
-            }
-        };
-        self.ended(ended);
+        self.ended(to_end(http, &closing, |http| http.graceful_shutdown()).await);
         let conversation = lock(&opened).take();
         if let Some(conversation) = conversation {
             closing.run_until_cancelled(conversation.carry()).await;
@@ -256,15 +247,7 @@ impl Inspected {
             .max_send_buf_size(UNREAD)
             .keep_alive_interval(HEADER_TIMEOUT)
             .serve_connection(stream, service);
-        let mut http = pin!(http);
-        let ended = tokio::select! {
-            ended = &mut http => ended,
-            () = closing.cancelled() => {
-                http.as_mut().graceful_shutdown();
-                http.await
-            }
-        };
-        self.ended(ended);
+        self.ended(to_end(http, &closing, |http| http.graceful_shutdown()).await);
     }
 
     async fn answer(self: Arc<Self>, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {

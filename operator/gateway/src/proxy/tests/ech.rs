@@ -49,18 +49,8 @@ impl Gateway {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream
-            .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
         TlsConnector::from(Arc::new(config))
-            .connect(ServerName::try_from(name.to_owned()).unwrap(), stream)
+            .connect(ServerName::try_from(name.to_owned()).unwrap(), self.tunnel(host).await)
             .await
     }
 }

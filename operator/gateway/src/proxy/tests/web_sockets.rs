@@ -42,17 +42,8 @@ fn rules(port: u16, more: &Value) -> Value {
 
 impl Gateway {
     async fn web_socket(&self, port: u16, path: &str) -> Result<WebSocketStream<TcpStream>, Error> {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
         let host = format!("ollama.models.svc:{port}");
-        stream
-            .write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+        let stream = self.tunnel(&host).await;
         Ok(client_async(format!("ws://{host}{path}"), stream).await?.0)
     }
 }
