@@ -5,7 +5,7 @@
 //!    └─▶ ws-agent serve
 //!         confines itself and what it starts                           confine, filter
 //!         proves that the pod is isolated, and says so                 proof, prober, gateway
-//!         makes the way out known to what it starts                    way_out, names, carry
+//!         makes the way out known to what it starts                    way_out, key_store, names, carry
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
 //!         ends on a breach, when unused, when asked                    workspace, idle, terminate
@@ -22,6 +22,7 @@ pub mod filter;
 pub mod gateway;
 pub mod hand_over;
 pub mod idle;
+pub mod key_store;
 pub mod names;
 pub mod prober;
 pub mod proof;
