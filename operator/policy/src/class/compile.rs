@@ -14,7 +14,12 @@ use super::{
     QueryRule, Rule, quantity::bytes,
 };
 use crate::{
-    expand::expand, host::Host, json::JsonRule, package::PackageName, path::Query, pattern::PathPattern,
+    expand::expand,
+    host::Host,
+    json::JsonRule,
+    package::{PackageName, normalized},
+    path::Query,
+    pattern::PathPattern,
     preset::Preset,
 };
 
@@ -214,8 +219,13 @@ fn package(
     {
         return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
     }
+    let names = |gate: &Gate| match gate.names.clone() {
+        Some(names) if asked.normalized => Some(names.iter().map(|name| normalized(name)).collect()),
+        names => names,
+    };
     Ok(gate.map(|gate| PackageRule {
-        names: name.zip(gate.names.clone()),
+        names: name.zip(names(gate)),
+        is_normalized: asked.normalized,
         minimum_age: gate.minimum_age.filter(|_| asked.version),
     }))
 }
