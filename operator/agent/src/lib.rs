@@ -5,7 +5,7 @@
 //!    └─▶ ws-agent serve
 //!         confines itself and what it starts                           confine, filter
 //!         proves that the pod is isolated, and says so                 proof, prober, gateway
-//!         makes the way out known to what it starts, and carries        way_out, names, carry, relay
+//!         makes the way out known to what it starts, and carries       way_out, key_store, names, carry, relay
 //!           what that sends to the gateway
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
@@ -23,6 +23,7 @@ pub mod filter;
 pub mod gateway;
 pub mod hand_over;
 pub mod idle;
+pub mod key_store;
 pub mod names;
 pub mod prober;
 pub mod proof;

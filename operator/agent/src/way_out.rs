@@ -20,11 +20,14 @@ use ws_api::gateway::WayOut;
 use crate::{
     carry::Route,
     gateway::{self, Gateway},
+    key_store,
     names::{self, Names},
 };
 
 /// The file with all authorities that programs should trust, in the home directory.
 pub const AUTHORITIES: &str = ".ws/authorities.pem";
+/// The same for Java.
+pub const KEY_STORE: &str = ".ws/authorities.jks";
 /// Where systems keep the authorities that they trust.
 const SYSTEM: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
@@ -150,12 +153,14 @@ fn trust(home: &Path, certificate: &str) -> io::Result<()> {
     let file = home.join(AUTHORITIES);
     fs::create_dir_all(file.parent().unwrap_or(home))?;
     let authorities = system.map(|(_, authorities)| authorities).unwrap_or_default();
-    replace(&file, &joined(&authorities, certificate))
+    let authorities = joined(&authorities, certificate);
+    replace(&file, authorities.as_bytes())?;
+    replace(&home.join(KEY_STORE), &key_store::of_pem(&authorities))
 }
 
 /// Programs read the file at any time: it is whole at each, and left alone as long as nothing changes.
-fn replace(file: &Path, content: &str) -> io::Result<()> {
-    if fs::read_to_string(file).is_ok_and(|there| there == content) {
+fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(file).is_ok_and(|there| there == content) {
         return Ok(());
     }
     let draft = file.with_extension("new");
@@ -189,11 +194,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("authorities.pem");
         let inode = || fs::metadata(&file).unwrap().ino();
-        replace(&file, "A").unwrap();
+        replace(&file, b"A").unwrap();
         let (first, reader) = (inode(), fs::File::open(&file).unwrap());
-        replace(&file, "A").unwrap();
+        replace(&file, b"A").unwrap();
         assert_eq!(inode(), first);
-        replace(&file, "B").unwrap();
+        replace(&file, b"B").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "B");
         assert_eq!(io::read_to_string(reader).unwrap(), "A", "who has begun to read reads on");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -197,6 +197,9 @@ pub struct Package {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
+    /// Whether names are compared as Python's registries do: case makes no difference, and `-`, `_` and `.` are one.
+    #[serde(default)]
+    pub normalized: bool,
     /// Whether the answer is a version of the package, which has an age.
     #[serde(default)]
     pub version: bool,

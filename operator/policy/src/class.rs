@@ -14,7 +14,7 @@ use ws_api::{
 
 use crate::{
     json::JsonRule,
-    package::{PackageName, is_one_of},
+    package::{PackageName, is_one_of, normalized},
     path::Path,
     pattern::PathPattern,
 };
@@ -98,6 +98,8 @@ pub struct Allowance {
 pub(crate) struct PackageRule {
     /// How a package's name is read out of a path, and those that it may be; none: any.
     pub names: Option<(PackageName, Arc<[String]>)>,
+    /// Whether names are compared as Python's registries do.
+    pub is_normalized: bool,
     /// How long a version must have been there, if the answer is one.
     pub minimum_age: Option<Duration>,
 }
@@ -155,6 +157,7 @@ impl PackageRule {
         let (name, allowed) = self.names.as_ref()?;
         // What cannot be read is none of them.
         let asked = name.read(pattern, path).unwrap_or_default();
+        let asked = if self.is_normalized { normalized(&asked) } else { asked };
         (!is_one_of(allowed, &asked)).then_some(asked)
     }
 }

@@ -62,6 +62,19 @@ pub fn is_one_of(names: &[String], text: &str) -> bool {
     })
 }
 
+/// A name as Python's registries compare them
+/// ([specification](https://packaging.python.org/en/latest/specifications/name-normalization/)).
+pub fn normalized(name: &str) -> String {
+    name.chars().fold(String::with_capacity(name.len()), |mut normalized, letter| {
+        match letter {
+            '-' | '_' | '.' if normalized.ends_with('-') => {}
+            '-' | '_' | '.' => normalized.push('-'),
+            letter => normalized.push(letter.to_ascii_lowercase()),
+        }
+        normalized
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +91,7 @@ mod tests {
             ("@{scope}/{name}", "/@{scope}%2F{name}", "/@acme%2Fshop", Some("@acme/shop")),
             ("{**}", "/**/@v/{version}.zip", "/x.example/m/v2/@v/v2.0.1.zip", Some("x.example/m/v2")),
             ("{name}", "/{name}", "/a/b", None),
+            ("{name}", "/p/**/{name}-{rest}", "/p/a/b/ws_shop-1.0-py3-none-any.whl", Some("ws_shop")),
         ] {
             assert_eq!(name(template, pattern, path).as_deref(), expected, "{path}");
         }
@@ -92,6 +106,14 @@ mod tests {
         for none in ["", "name", "{name"] {
             assert_eq!(none.parse::<PackageName>(), Err(InvalidName));
         }
+    }
+
+    #[test]
+    fn a_normalized_name_has_one_spelling() {
+        for name in ["ws-shop", "ws_shop", "WS.Shop", "Ws-._shop"] {
+            assert_eq!(normalized(name), "ws-shop");
+        }
+        assert_eq!([normalized("acme_*"), normalized("wsshop")], ["acme-*", "wsshop"]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Component {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Components {
     pub sinks: [Component; 3],
-    pub hosts: [Component; 3],
+    pub hosts: [Component; 4],
     pub containerd: Component,
     pub etcd: Component,
     pub api_server: Component,
@@ -113,7 +113,7 @@ fn sinks(settings: &Settings) -> [Component; 3] {
     ]
 }
 
-fn hosts(settings: &Settings) -> [Component; 3] {
+fn hosts(settings: &Settings) -> [Component; 4] {
     let host = |name, program, arguments: &[&str]| Component {
         name,
         network: network::HOSTS,
@@ -124,6 +124,7 @@ fn hosts(settings: &Settings) -> [Component; 3] {
     let (models, log, port) = (run(hosts::MODELS), text(&paths::models()), hosts::MODELS_PORT.to_string());
     [
         host("hosts-dns", settings.binaries.path("coredns"), &["-conf", &run(config::HOSTS_DNS)]),
+        host("hosts-git", "fcgiwrap".into(), &["-s", &format!("unix:{}", run(hosts::GIT_SOCKET))]),
         host("hosts-web", "nginx".into(), &["-c", &run(config::HOSTS_WEB)]),
         host("hosts-models", "python3".into(), &[&models, "--port", &port, "--log", &log]),
     ]

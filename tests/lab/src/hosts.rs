@@ -1,15 +1,16 @@
-//! The internet's real servers: `CoreDNS` for its names, nginx for its sites, and behind it the providers of models. What is
-//! asked of them is written down.
+//! The internet's real servers: `CoreDNS` for its names, nginx for its sites and registries, and behind it git and the providers
+//! of models. What is asked of them is written down.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::components::Settings;
 use crate::components::config::text;
-use crate::{network, paths};
+use crate::{command, network, paths};
 
 /// Name of the authority that vouches for all of them.
 pub const AUTHORITY: &str = "hosts-ca";
@@ -19,6 +20,11 @@ pub const CERTIFICATE: &str = "hosts";
 /// What nginx serves.
 const SITES: &str = "hosts";
 const WEB: &str = include_str!("../hosts/nginx.conf");
+/// Makes what the registries and git serve.
+const REGISTRIES_PROGRAM: &str = include_str!("../hosts/registries.py");
+const REGISTRIES: &str = "registries";
+/// Where git listens for nginx.
+pub const GIT_SOCKET: &str = "git.socket";
 /// The providers of models. They listen on the loopback, where only nginx is.
 pub const MODELS: &str = "models.py";
 const MODELS_PROGRAM: &str = include_str!("../hosts/models.py");
@@ -27,6 +33,10 @@ pub const MODELS_PORT: u16 = 8081;
 /// Names that lead to the web server.
 const WEB_NAMES: [&str; 5] =
     ["docs.example", "api.example", "registry.example", "hidden.example", "static.docs.example"];
+/// Names of registries, each of which serves the folder of its name.
+const REGISTRY_NAMES: [&str; 4] = ["crates.example", "go.example", "npm.example", "pypi.example"];
+/// The host of repositories, as a preset names it.
+const GIT_NAME: &str = "github.com";
 /// Names of providers of models, as programs know them: they lead to the web server too.
 const MODEL_NAMES: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
 /// Names that lead elsewhere: to a sink, into the company, to the cluster, to the machine itself.
@@ -41,7 +51,7 @@ const OTHER_NAMES: [(&str, &str); 6] = [
 
 /// All names with a certificate.
 pub fn names() -> Vec<&'static str> {
-    [&WEB_NAMES[..], &MODEL_NAMES].concat()
+    [&WEB_NAMES[..], &REGISTRY_NAMES, &[GIT_NAME], &MODEL_NAMES].concat()
 }
 
 /// Puts what is served where nginx finds it.
@@ -51,7 +61,9 @@ pub fn prepare() -> Result<()> {
     fs::write(paths::hosts(), "").context("creating the log of the web server")?;
     fs::write(paths::models(), "").context("creating the log of the providers of models")?;
     fs::write(paths::run(MODELS), MODELS_PROGRAM).context("writing the providers of models")?;
-    fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")
+    fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")?;
+    let folder = paths::run(REGISTRIES);
+    command::output(Command::new("python3").args(["-c", REGISTRIES_PROGRAM]).arg(folder)).map(drop)
 }
 
 /// `CoreDNS`' settings.
@@ -64,7 +76,8 @@ pub fn dns() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(hosts, "        {address} {name}");
     }
-    let zones = MODEL_NAMES.map(|name| format!(" {name}:53")).concat();
+    let outside = names.iter().filter(|name| !name.ends_with(".example"));
+    let zones: String = outside.map(|name| format!(" {name}:53")).collect();
     format!(
         "example:53{zones} {{\n    log\n    errors\n    hosts {{\n        ttl 1\n{hosts}    }}\n}}\n\
          .:53 {{\n    log\n    template ANY ANY {{\n        rcode NXDOMAIN\n    }}\n}}\n"
@@ -78,6 +91,10 @@ pub fn web(settings: &Settings) -> String {
         .replace("{{certificate}}", &pki(format!("{CERTIFICATE}.crt")))
         .replace("{{key}}", &pki(format!("{CERTIFICATE}.key")))
         .replace("{{log}}", &text(&paths::hosts()))
+        .replace("{{registries}}", &REGISTRY_NAMES.join(" "))
+        .replace("{{folder}}", &text(&paths::run(REGISTRIES)))
+        .replace("{{git}}", GIT_NAME)
+        .replace("{{git_socket}}", &text(&paths::run(GIT_SOCKET)))
         .replace("{{models}}", &MODEL_NAMES.join(" "))
         .replace("{{models_port}}", &MODELS_PORT.to_string())
         .replace("{{sites}}", &text(&paths::run(SITES)))

@@ -38,6 +38,8 @@ const BASE_IMAGE: &str = "localhost/ws-base:1";
 const AGENTS_BASE_IMAGE: &str = "localhost/ws-agents-base:1";
 /// The workspace image on it: for tests, and no part of a release.
 const AGENTS_IMAGE: &str = "localhost/ws-agents:1";
+/// An image of somebody's own, with the toolchains of many languages: for tests as well.
+const TOOLCHAINS_IMAGE: &str = "localhost/ws-toolchains:1";
 /// Debian's release for it.
 const SUITE: &str = "bookworm";
 
@@ -73,13 +75,27 @@ pub fn ensure_agnhost(
     Buildah::new(cache).build(&recipe, progress)
 }
 
-/// Builds ws's own images, and the workspace image with coding agents, and returns their archives.
+/// Builds ws's own images and those that only tests use, and returns their archives.
 pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
     let (buildah, recipes) = ready(cache, progress)?;
     let mut archives: Vec<Archive> =
         recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect::<Result<_>>()?;
     archives.push(with_agents(cache, &buildah, progress)?);
+    archives.push(with_toolchains(cache, &buildah, progress)?);
     Ok(archives)
+}
+
+/// Without the agent, which ws brings into such an image: so it is built and loaded once, and not with each new agent.
+fn with_toolchains(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
+    let recipe = Recipe {
+        name: "toolchains",
+        image: TOOLCHAINS_IMAGE.to_owned(),
+        containerfile: paths::sources().join("images/toolchains.Containerfile"),
+        target: None,
+        files: vec![],
+        base: Some((BASE_IMAGE, base(cache, buildah, progress)?)),
+    };
+    buildah.build(&recipe, progress)
 }
 
 /// The workspace image, as it is built, on a base of one's own.

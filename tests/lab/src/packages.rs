@@ -35,6 +35,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "mmdebstrap", proof: Proof::Program("mmdebstrap") },
     Package { name: "npm", proof: Proof::Program("npm") },
     // To run a lab.
+    Package { name: "fcgiwrap", proof: Proof::Program("fcgiwrap") },
     Package { name: "iproute2", proof: Proof::Program("ip") },
     Package { name: "nginx-light", proof: Proof::Program("nginx") },
     Package { name: "nftables", proof: Proof::Program("nft") },

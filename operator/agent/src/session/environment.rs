@@ -12,8 +12,8 @@ use rustix::fs::{Access, access};
 use ws_api::agent;
 
 use crate::{
-    relay,
-    way_out::{AUTHORITIES, Known},
+    key_store, relay,
+    way_out::{AUTHORITIES, KEY_STORE, Known},
 };
 
 /// Search path where the image names none: that of Debian's root.
@@ -37,6 +37,8 @@ const TRUST: [&str; 10] = [
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
 ];
+/// The variable in which every Java looks for options. Whoever sets it himself has options that ours must not replace.
+const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 /// Folder of the project, in the home directory.
 const PROJECT: &str = "project";
 
@@ -110,6 +112,9 @@ impl Environment {
         variables.extend(proxies.map(|name| (name, proxy.clone().into())));
         let authorities = self.home.join(AUTHORITIES);
         variables.extend(TRUST.map(|name| (name, authorities.clone().into_os_string())));
+        if !self.image.contains_key(OsStr::new(JAVA_OPTIONS)) {
+            variables.push((JAVA_OPTIONS, java_options(&self.home.join(KEY_STORE))));
+        }
         variables
     }
 
@@ -119,6 +124,15 @@ impl Environment {
         let places = [self.project(), self.home.clone()];
         places.into_iter().find(can_be_entered).unwrap_or_else(|| "/".into())
     }
+}
+
+/// Has Java trust the authorities of this key store. It needs no proxy: it finds the names of the way out.
+fn java_options(key_store: &Path) -> OsString {
+    let mut options = OsString::from("-Djavax.net.ssl.trustStore=");
+    options.push(key_store);
+    options.push(" -Djavax.net.ssl.trustStorePassword=");
+    options.push(key_store::PASSWORD);
+    options
 }
 
 fn is_of_the_image(name: &OsStr) -> bool {
@@ -159,6 +173,7 @@ mod tests {
                 "HOME",
                 "HTTPS_PROXY",
                 "HTTP_PROXY",
+                "JAVA_TOOL_OPTIONS",
                 "LANG",
                 "LOGNAME",
                 "NIX_SSL_CERT_FILE",
@@ -192,6 +207,7 @@ mod tests {
             ("RUSTUP_HOME", "/opt/rust"),
             ("HOME", "/root"),
             ("HTTPS_PROXY", "http://elsewhere:1"),
+            ("JAVA_TOOL_OPTIONS", "-Xmx1g"),
             ("WS_PORT", "8080"),
             ("WS_USER_CA", "ssh-ed25519 AAAA"),
             ("WS_HOST_KEY", "PRIVATE"),
@@ -205,6 +221,7 @@ mod tests {
         assert_eq!(value("RUSTUP_HOME"), Some("/opt/rust"));
         assert_eq!(value("HOME"), Some("/home/ws"), "ours win");
         assert_eq!(value("HTTPS_PROXY"), Some("http://127.0.0.1:3127"), "ours win");
+        assert_eq!(value("JAVA_TOOL_OPTIONS"), Some("-Xmx1g"), "theirs win, for it is more than trust");
         assert_eq!(value("WS_PORT"), Some("8080"), "WebSockets are called so too");
         for hidden in ["WS_USER_CA", "WS_HOST_KEY", "KUBERNETES_SERVICE_HOST"] {
             assert_eq!(value(hidden), None, "{hidden}");

@@ -47,6 +47,7 @@ async fn the_environment_is_clean() {
             "HOME",
             "HTTPS_PROXY",
             "HTTP_PROXY",
+            "JAVA_TOOL_OPTIONS",
             "LANG",
             "LC_ALL",
             "LOGNAME",

@@ -290,3 +290,27 @@ fn methods_are_told_apart_by_case() {
     };
     assert!(verdict(&policy(None), &lower).is_err());
 }
+
+#[test]
+fn a_file_is_of_the_package_that_its_name_begins_with() {
+    let policy = |packages| {
+        let rule =
+            json!({"name": "pypi", "preset": "pypi", "hosts": ["pypi.example.com"], "packages": packages});
+        let egress = serde_json::from_value(json!({"rules": [rule]})).unwrap();
+        Policy::of(ClassPolicy::compile("default".parse().unwrap(), &egress).unwrap().into(), None)
+    };
+    let (named, any) = (policy(json!({"names": ["WS_shop"]})), policy(json!({"minimumAge": "1h"})));
+    for (path, is_named) in [
+        ("/simple/ws-shop/", true),
+        ("/simple/ws-shop2/", false),
+        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl", true),
+        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl.metadata", true),
+        ("/packages/WS.Shop-1.0.tar.gz", true),
+        ("/packages/1c/db/0c/ws_shop2-1.0-py3-none-any.whl", false),
+        ("/packages/1c/db/ws_shop-1.0/evil-1.0.tar.gz", false),
+    ] {
+        let request = request("GET", &format!("https://pypi.example.com{path}"), Length::None);
+        assert_eq!(verdict(&named, &request).is_ok(), is_named, "{path}");
+        assert_eq!(verdict(&any, &request), Ok("pypi".to_owned()), "{path}");
+    }
+}

@@ -9,7 +9,12 @@ use super::{
     super::{Allowance, BodyRule, HeaderRule, PackageRule, QueryRule},
     whole,
 };
-use crate::{json::JsonRule, package::PackageName, path::Query, pattern::PathPattern};
+use crate::{
+    json::JsonRule,
+    package::{PackageName, normalized},
+    path::Query,
+    pattern::PathPattern,
+};
 
 /// Headers that a rule cannot pass on: they carry credentials, or say how the message itself is carried.
 const NEVER_PASSED: &[&str] = &[
@@ -82,8 +87,13 @@ fn package(
     {
         return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
     }
+    let names = |gate: &Gate| match gate.names.clone() {
+        Some(names) if asked.normalized => Some(names.iter().map(|name| normalized(name)).collect()),
+        names => names,
+    };
     Ok(gate.map(|gate| PackageRule {
-        names: name.zip(gate.names.clone()),
+        names: name.zip(names(gate)),
+        is_normalized: asked.normalized,
         minimum_age: gate.minimum_age.filter(|_| asked.version),
     }))
 }
