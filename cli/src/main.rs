@@ -25,6 +25,7 @@ mod ending;
 mod error;
 mod expiry;
 mod interrupt;
+mod lockfiles;
 mod names;
 mod owned;
 mod project;

@@ -9,6 +9,7 @@ mod egress;
 mod errors;
 mod lateral;
 mod lifecycle;
+mod lockfiles;
 mod misuse;
 mod model_server;
 mod orphans;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kube::core::Duration;
 use ws_api::{
+    egress::Locked,
     names::{ClassName, WorkspaceName},
     workspace::WorkspaceSpec,
 };
 
 use super::paths::in_project;
-use crate::{error::Error, owned::Wish, project::locate};
+use crate::{error::Error, lockfiles, owned::Wish, project::locate};
 
 /// What a workspace is to be.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +42,7 @@ impl Making {
     pub(super) fn wish(self, folder: &Path) -> Result<Wish, Error> {
         let Self { name, class, egress, image, lifetime, include } = self;
         let project = locate(folder)?;
+        let packages = Some(lockfiles::read(&project)).filter(|locked| *locked != Locked::default());
         let egress = egress.map(|rules| rules.into_iter().filter(|rule| !rule.is_empty()).collect());
         Ok(Wish {
             name,
@@ -50,6 +52,7 @@ impl Making {
                 class_name: class.map(|class| class.to_string()),
                 image,
                 egress,
+                packages,
                 lifetime,
                 ssh_public_keys: Vec::new(),
             },

@@ -122,20 +122,91 @@ pub struct EgressRule {
 /// Packages of a registry that may be fetched.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.names) || has(self.minimumAge)").message("say `names`, `minimumAge` or both"))]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.fromLockfiles) || has(self.minimumAge)")
+    .message("say `names`, `fromLockfiles` or `minimumAge`"))]
 pub struct Packages {
-    /// Exact names, or what they begin with (`@acme/*`), as the registry spells them. Left out: all.
+    /// Exact names, or what they begin with (`@acme/*`), as the registry spells them. Left out, and `fromLockfiles` too: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1024),
         inner(length(min = 1, max = 214), regex(pattern = "^[@A-Za-z0-9][A-Za-z0-9@._~/!-]*\\*?$"))
     )]
     pub names: Option<Vec<String>>,
+    /// Also those that the lockfiles of the workspace's project name, as they were when the workspace was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_lockfiles: Option<Registry>,
     /// How long a version must have been there: a day, and most of those that were taken over are found out. By the registry's
     /// `Last-Modified`; what has none is not passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"))]
     pub minimum_age: Option<Duration>,
+}
+
+/// A kind of registry.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registry {
+    Cargo,
+    Go,
+    Npm,
+    Pypi,
+}
+
+/// Names of packages, as the paths of their registries hold them.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Locked {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8192), inner(length(min = 1, max = 214)))]
+    pub cargo: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8192), inner(length(min = 1, max = 214)))]
+    pub go: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8192), inner(length(min = 1, max = 214)))]
+    pub npm: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8192), inner(length(min = 1, max = 214)))]
+    pub pypi: Vec<String>,
+}
+
+impl Locked {
+    /// The most names of one registry.
+    pub const MOST: usize = 8_192;
+    /// The longest name, in bytes.
+    pub const LONGEST: usize = 214;
+
+    pub fn of(&self, registry: Registry) -> &[String] {
+        match registry {
+            Registry::Cargo => &self.cargo,
+            Registry::Go => &self.go,
+            Registry::Npm => &self.npm,
+            Registry::Pypi => &self.pypi,
+        }
+    }
+
+    pub fn of_mut(&mut self, registry: Registry) -> &mut Vec<String> {
+        match registry {
+            Registry::Cargo => &mut self.cargo,
+            Registry::Go => &mut self.go,
+            Registry::Npm => &mut self.npm,
+            Registry::Pypi => &mut self.pypi,
+        }
+    }
+
+    /// In an order in which [`Locked::has`] finds them.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        for registry in [Registry::Cargo, Registry::Go, Registry::Npm, Registry::Pypi] {
+            self.of_mut(registry).sort_unstable();
+        }
+        self
+    }
+
+    /// Whether this is one of the names. They have to be [`Locked::sorted`].
+    pub fn has(&self, registry: Registry, name: &str) -> bool {
+        self.of(registry).binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+    }
 }
 
 /// How the gateway speaks to a host.

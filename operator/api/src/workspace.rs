@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::names::NAME_PATTERN;
+use crate::{egress::Locked, names::NAME_PATTERN};
 
 /// One session: what its user asks for, within what its class allows.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -54,6 +54,9 @@ pub struct WorkspaceSpec {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub egress: Option<Vec<String>>,
+    /// Packages that the project's lockfiles name, for rules that allow those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Locked>,
     /// Time from its creation to its end. Left out: the class's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,9}(h|m|s)){1,3}$"))]

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use kube::{ResourceExt as _, api::DynamicObject};
 use russh::keys::PublicKey;
-use ws_api::{class::WorkspaceClass, workspace::Workspace};
+use ws_api::{class::WorkspaceClass, egress::Locked, workspace::Workspace};
 use ws_policy::class::{ClassPolicy, Policy};
 
 /// The policies of all workspaces.
@@ -36,6 +36,8 @@ struct Choice {
     class: String,
     /// Names of rules; none: all.
     rules: Option<Vec<String>>,
+    /// Packages that its lockfiles name.
+    locked: Arc<Locked>,
 }
 
 /// Why nothing is known by which a workspace's requests could be judged. They are denied.
@@ -80,7 +82,9 @@ impl ObservedWorkspace {
         let status = workspace.status.as_ref()?;
         let class = status.class_name.clone()?;
         let host_key = status.ssh.as_ref().and_then(|ssh| ssh.host_key.parse().ok());
-        Some(Self { uid: workspace.uid()?, choice: Choice { class, rules: workspace.spec.egress }, host_key })
+        let locked = Arc::new(workspace.spec.packages.clone().unwrap_or_default().sorted());
+        let choice = Choice { class, rules: workspace.spec.egress.clone(), locked };
+        Some(Self { uid: workspace.uid()?, choice, host_key })
     }
 }
 
@@ -166,7 +170,9 @@ impl Policies {
 
 fn judge(classes: &HashMap<String, Compiled>, choice: &Choice) -> Result<Policy, Unjudged> {
     match classes.get(&choice.class) {
-        Some(Ok(class)) => Ok(Policy::of(class.clone(), choice.rules.as_deref())),
+        Some(Ok(class)) => {
+            Ok(Policy::of(class.clone(), choice.rules.as_deref()).with_locked(choice.locked.clone()))
+        }
         Some(Err(problem)) => {
             Err(Unjudged::Invalid { class: choice.class.clone(), problem: problem.clone() })
         }

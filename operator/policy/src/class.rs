@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderName, Method};
 use ws_api::{
-    egress::{Egress, Scheme},
+    egress::{Egress, Locked, Registry, Scheme},
     names::ClassName,
 };
 
@@ -96,12 +96,23 @@ pub struct Allowance {
 /// What packages may be fetched.
 #[derive(Debug)]
 pub(crate) struct PackageRule {
-    /// How a package's name is read out of a path, and those that it may be; none: any.
-    pub names: Option<(PackageName, Arc<[String]>)>,
+    /// Those that it may be; none: any.
+    pub names: Option<PackageNames>,
     /// Whether names are compared as Python's registries do.
     pub is_normalized: bool,
     /// How long a version must have been there, if the answer is one.
     pub minimum_age: Option<Duration>,
+}
+
+/// Names that a package may have.
+#[derive(Debug)]
+pub(crate) struct PackageNames {
+    /// How a package's name is read out of a path.
+    pub asked: PackageName,
+    /// Names, and what they begin with.
+    pub written: Arc<[String]>,
+    /// Where the lockfiles' names are of use too.
+    pub locked: Option<Registry>,
 }
 
 /// Parameters that a query may have.
@@ -142,6 +153,8 @@ pub struct Credential {
 pub struct Policy {
     pub(crate) class: Arc<ClassPolicy>,
     pub(crate) picked: Picked,
+    /// What the workspace's lockfiles name.
+    pub(crate) locked: Arc<Locked>,
 }
 
 impl Allowance {
@@ -153,12 +166,13 @@ impl Allowance {
 
 impl PackageRule {
     /// The package that a path asks for, if it is none of those that may be fetched.
-    pub fn stranger(&self, pattern: &PathPattern, path: &Path) -> Option<String> {
-        let (name, allowed) = self.names.as_ref()?;
+    pub fn stranger(&self, pattern: &PathPattern, path: &Path, locked: &Locked) -> Option<String> {
+        let names = self.names.as_ref()?;
         // What cannot be read is none of them.
-        let asked = name.read(pattern, path).unwrap_or_default();
+        let asked = names.asked.read(pattern, path).unwrap_or_default();
         let asked = if self.is_normalized { normalized(&asked) } else { asked };
-        (!is_one_of(allowed, &asked)).then_some(asked)
+        let is_locked = names.locked.is_some_and(|registry| locked.has(registry, &asked));
+        (!is_locked && !is_one_of(&names.written, &asked)).then_some(asked)
     }
 }
 
@@ -196,7 +210,13 @@ impl Policy {
         let picked = Picked::of(
             class.rules.iter().enumerate().filter(|(_, rule)| is_picked(rule)).map(|(index, _)| index),
         );
-        Self { class, picked }
+        Self { class, picked, locked: Arc::default() }
+    }
+
+    /// The same, with what the workspace's lockfiles name, [`Locked::sorted`].
+    #[must_use]
+    pub fn with_locked(self, locked: Arc<Locked>) -> Self {
+        Self { locked, ..self }
     }
 
     /// The rules that hold for this workspace.

@@ -2,7 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ws_api::{egress::Scheme, names::ClassName};
+use ws_api::{
+    egress::{Locked, Scheme},
+    names::ClassName,
+};
+
+mod denied;
+
+pub use denied::Denied;
+use denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};
 
 use crate::{
     class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule},
@@ -62,51 +70,6 @@ pub enum Tunnel {
     Uninspected(Allowed),
 }
 
-/// Why a request is denied. A rule that was nearer to allowing it counts more than another.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Denied {
-    #[error("{host} denied: it is an IP address, and egress rules name hosts")]
-    IpLiteral { host: Host },
-    #[error("{host} denied: no egress rule of class \"{class}\" names it")]
-    HostNotAllowed { host: Host, class: ClassName },
-    #[error("{host} denied: rule \"{rule}\" of the class names it, and this workspace left the rule out")]
-    RuleNotPicked { host: Host, rule: String },
-    #[error("{host} denied: rule \"{rule}\" does not name port {port}")]
-    PortNotAllowed { host: Host, port: u16, rule: String },
-    #[error("{host} denied: rule \"{rule}\" is for {}", match expected { Scheme::Https => "https", Scheme::Http => "plain http" })]
-    SchemeNotAllowed { host: Host, rule: String, expected: Scheme },
-    #[error("{host} denied: rule \"{rule}\" allows no request like {method} {path}")]
-    RequestNotAllowed { host: Host, rule: String, method: http::Method, path: Path },
-    #[error("{host} denied: rule \"{rule}\" allows {} at {path}", if *is_asked { "no WebSocket" } else { "nothing but a WebSocket" })]
-    WebSocket { host: Host, rule: String, path: Path, is_asked: bool },
-    #[error("{host} denied: rule \"{rule}\" does not name package \"{package}\"")]
-    PackageNotAllowed { host: Host, rule: String, package: String },
-    #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
-    QueryNotAllowed { host: Host, rule: String, parameter: String },
-    #[error("{host} denied: rule \"{rule}\" allows {} here", match max { 0 => "no body".to_owned(), max => format!("a body of {max} bytes at most") })]
-    BodyTooLong { host: Host, rule: String, max: u64 },
-    #[error("denied by rule \"{rule}\": {offence}")]
-    Body { rule: String, offence: Offence },
-}
-
-impl Denied {
-    /// How near the request was to being allowed.
-    fn nearness(&self) -> u8 {
-        match self {
-            Self::IpLiteral { .. } | Self::HostNotAllowed { .. } => 0,
-            Self::RuleNotPicked { .. } => 1,
-            Self::PortNotAllowed { .. } => 2,
-            Self::SchemeNotAllowed { .. } => 3,
-            Self::RequestNotAllowed { .. } => 4,
-            Self::WebSocket { .. } => 5,
-            Self::PackageNotAllowed { .. } => 6,
-            Self::QueryNotAllowed { .. } => 7,
-            Self::BodyTooLong { .. } => 8,
-            Self::Body { .. } => 9,
-        }
-    }
-}
-
 /// Decides on a request by its head.
 ///
 /// # Errors
@@ -117,7 +80,7 @@ pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
     let mut candidates = Vec::new();
     for index in named(policy, &request.host)? {
         let Some(rule) = policy.class.rules.get(index) else { continue };
-        match head(rule, request) {
+        match head(rule, request, &policy.locked) {
             Ok(allowances) => candidates.extend(allowances.into_iter().map(|allowance| (index, allowance))),
             Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
@@ -279,7 +242,7 @@ fn unnamed(policy: &Policy, host: &Host) -> Denied {
 }
 
 /// The rule's allowances that a head satisfies.
-fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
+fn head(rule: &Rule, request: &Request, locked: &Locked) -> Result<Vec<usize>, Denied> {
     if !rule.ports.contains(&request.port) {
         return Err(wrong_port(rule, &request.host, request.port));
     }
@@ -293,7 +256,7 @@ fn head(rule: &Rule, request: &Request) -> Result<Vec<usize>, Denied> {
     let mut satisfied = Vec::new();
     for (index, allowance) in allowances.iter().enumerate() {
         let Some(pattern) = like(allowance, request) else { continue };
-        match satisfies(rule, allowance, pattern, request) {
+        match satisfies(rule, (allowance, pattern), request, locked) {
             Ok(()) => satisfied.push(index),
             Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
@@ -309,9 +272,9 @@ fn like<'a>(allowance: &'a Allowance, request: &Request) -> Option<&'a PathPatte
 
 fn satisfies(
     rule: &Rule,
-    allowance: &Allowance,
-    pattern: &PathPattern,
+    (allowance, pattern): (&Allowance, &PathPattern),
     request: &Request,
+    locked: &Locked,
 ) -> Result<(), Denied> {
     if allowance.web_socket.is_some() != request.opens_web_socket {
         return Err(Denied::WebSocket {
@@ -321,7 +284,8 @@ fn satisfies(
             is_asked: request.opens_web_socket,
         });
     }
-    if let Some(package) = allowance.package.as_ref().and_then(|rule| rule.stranger(pattern, &request.path)) {
+    let package = allowance.package.as_ref();
+    if let Some(package) = package.and_then(|rule| rule.stranger(pattern, &request.path, locked)) {
         return Err(Denied::PackageNotAllowed {
             host: request.host.clone(),
             rule: rule.name.clone(),
@@ -363,34 +327,6 @@ fn judge(allowed: &Allowed, host: &Host, body: &[u8]) -> Result<(), Denied> {
     }
     let Some(json) = &limits.json else { return Ok(()) };
     json.judge(body).map_err(|offence| Denied::Body { rule: rule.name.clone(), offence })
-}
-
-fn nearer(one: Option<Denied>, other: Denied) -> Denied {
-    match one {
-        Some(one) if one.nearness() >= other.nearness() => one,
-        _ => other,
-    }
-}
-
-fn wrong_port(rule: &Rule, host: &Host, port: u16) -> Denied {
-    Denied::PortNotAllowed { host: host.clone(), port, rule: rule.name.clone() }
-}
-
-fn wrong_scheme(rule: &Rule, host: &Host) -> Denied {
-    Denied::SchemeNotAllowed { host: host.clone(), rule: rule.name.clone(), expected: rule.scheme }
-}
-
-fn unlike(rule: &Rule, request: &Request) -> Denied {
-    Denied::RequestNotAllowed {
-        host: request.host.clone(),
-        rule: rule.name.clone(),
-        method: request.method.clone(),
-        path: request.path.clone(),
-    }
-}
-
-fn too_long(rule: &Rule, host: &Host, max: u64) -> Denied {
-    Denied::BodyTooLong { host: host.clone(), rule: rule.name.clone(), max }
 }
 
 #[cfg(test)]

@@ -314,3 +314,30 @@ fn a_file_is_of_the_package_that_its_name_begins_with() {
         assert_eq!(verdict(&any, &request), Ok("pypi".to_owned()), "{path}");
     }
 }
+
+#[test]
+fn a_package_that_the_lockfiles_name_is_fetched() {
+    let policy = |packages| {
+        let rule =
+            json!({"name": "npm", "preset": "npm", "hosts": ["npm.example.com"], "packages": packages});
+        let egress = serde_json::from_value(json!({"rules": [rule]})).unwrap();
+        let class = ClassPolicy::compile("default".parse().unwrap(), &egress).unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let locked =
+            Locked { npm: names(&["lodash", "@acme/shop"]), pypi: names(&["flask"]), ..Locked::default() };
+        Policy::of(class.into(), None).with_locked(locked.sorted().into())
+    };
+    for (packages, expected) in [
+        (json!({"fromLockfiles": "npm"}), [true, true, false, false]),
+        (json!({"fromLockfiles": "npm", "names": ["left-*"]}), [true, true, false, true]),
+        (json!({"fromLockfiles": "pypi"}), [false, false, true, false]),
+        (json!({"names": ["left-pad"]}), [false, false, false, true]),
+    ] {
+        let policy = policy(packages.clone());
+        let allowed = ["lodash", "@acme/shop", "flask", "left-pad"].map(|name| {
+            let request = request("GET", &format!("https://npm.example.com/{name}"), Length::None);
+            verdict(&policy, &request).is_ok()
+        });
+        assert_eq!(allowed, expected, "{packages}");
+    }
+}

@@ -3,10 +3,10 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
-use ws_api::egress::{self, Requests};
+use ws_api::egress::{self, Registry, Requests};
 
 use super::{
-    super::{Allowance, BodyRule, HeaderRule, PackageRule, QueryRule},
+    super::{Allowance, BodyRule, HeaderRule, PackageNames, PackageRule, QueryRule},
     whole,
 };
 use crate::{
@@ -45,13 +45,16 @@ const MAX_MESSAGE: u64 = 16 << 20;
 
 /// What holds for the packages of a rule.
 pub(super) struct Gate {
-    names: Option<Arc<[String]>>,
+    /// Names, and where those of lockfiles are of use too; none: any.
+    names: Option<(Arc<[String]>, Option<Registry>)>,
     minimum_age: Option<Duration>,
 }
 
 impl Gate {
     pub(super) fn of(written: &egress::Packages) -> Self {
-        let names = written.names.as_deref().map(Arc::from);
+        let named = written.names.as_deref().map(Arc::from);
+        let is_any = named.is_none() && written.from_lockfiles.is_none();
+        let names = (!is_any).then(|| (named.unwrap_or_default(), written.from_lockfiles));
         Self { names, minimum_age: written.minimum_age.map(Into::into) }
     }
 }
@@ -87,12 +90,16 @@ fn package(
     {
         return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
     }
-    let names = |gate: &Gate| match gate.names.clone() {
-        Some(names) if asked.normalized => Some(names.iter().map(|name| normalized(name)).collect()),
-        names => names,
+    let as_asked = |names: Arc<[String]>| match asked.normalized {
+        true => names.iter().map(|name| normalized(name)).collect(),
+        false => names,
     };
     Ok(gate.map(|gate| PackageRule {
-        names: name.zip(names(gate)),
+        names: name.zip(gate.names.clone()).map(|(asked, (names, locked))| PackageNames {
+            asked,
+            written: as_asked(names),
+            locked,
+        }),
         is_normalized: asked.normalized,
         minimum_age: gate.minimum_age.filter(|_| asked.version),
     }))
