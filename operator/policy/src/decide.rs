@@ -2,20 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ws_api::{
-    egress::{Locked, Scheme},
-    names::ClassName,
-};
+use ws_api::egress::Locked;
 
 mod denied;
 
 pub use denied::Denied;
-use denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};
 
+use self::denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};
 use crate::{
     class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule},
     host::Host,
-    json::Offence,
     path::{Path, Query},
     pattern::PathPattern,
     request::{Length, Request},
