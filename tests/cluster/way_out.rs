@@ -57,10 +57,19 @@ pub(crate) async fn with_class(
 
 /// A workspace whose class has these egress rules.
 pub(crate) async fn with_rules(rules: Value, test: impl AsyncFnOnce(&Out<'_>) -> Result<()>) -> Result<()> {
-    with_class(json!({"egress": {"rules": rules}}), async |lab, namespace, class| {
+    with_project(&Project::empty()?, json!({"egress": {"rules": rules}}), test).await
+}
+
+/// A workspace of `project` whose class is like the default one but for `changes`.
+pub(crate) async fn with_project(
+    project: &Project,
+    changes: Value,
+    test: impl AsyncFnOnce(&Out<'_>) -> Result<()>,
+) -> Result<()> {
+    with_class(changes, async |lab, namespace, class| {
         let ws = Ws::new(lab, namespace)?;
         let up = ["up", "--name", "out", "--class", class, "--detach"];
-        ws.run_in(Project::empty()?.path(), &up).await?.ok()?;
+        ws.run_in(project.path(), &up).await?.ok()?;
         test(&Out { lab, namespace, ws, class: class.to_owned() }).await
     })
     .await

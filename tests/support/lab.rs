@@ -90,7 +90,9 @@ impl Lab {
 
     /// What the fake internet's web server was asked for below this path, the first first.
     pub fn asked(&self, path: &str) -> Result<Vec<serde_json::Value>> {
-        let log = fs::read_to_string(&self.hosts).context("reading what the hosts were asked")?;
+        let log = fs::read(&self.hosts).context("reading what the hosts were asked")?;
+        // Bodies may be anything: git compresses its own.
+        let log = String::from_utf8_lossy(&log);
         let requests =
             log.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
         let is_below = |request: &serde_json::Value| {

@@ -17,9 +17,11 @@ use hyper::body::{Frame, Incoming, SizeHint};
 
 mod room;
 mod scrub;
+mod unread;
 
 pub use room::{Place, Room};
 pub use scrub::{Search, Spellings};
+pub use unread::heard;
 
 use crate::refusal::Reason;
 

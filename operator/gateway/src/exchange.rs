@@ -34,12 +34,13 @@ pub(crate) use record::Record;
 
 use crate::{
     audit::Subject,
-    body::{Body, BodyError, Failure, Inward, Outward, Search, Spellings, Tally, whole},
+    body::{Body, BodyError, Failure, Inward, Outward, Search, Spellings, Tally, heard, whole},
     budget, credentials,
     headers::{inward, outward},
     proxy::Proxy,
     refusal::{Reason, Refusal},
     session::Session,
+    standing::Standing,
     upstream::Unanswered,
     web_socket::{Opening, Talk},
 };
@@ -93,10 +94,21 @@ impl Proxy {
         head: &Parts,
         body: Incoming,
     ) -> Response<Body> {
-        match self.admit(asker, &request, head, body).await {
+        let refuse = |refusal| self.refuse(Some(&asker.session), &asker.subject(&request), &refusal);
+        let (decision, standing) = match self.decide(asker, &request).await {
+            Ok(decided) => decided,
+            Err(refusal) => return heard(refuse(refusal), head.version, body),
+        };
+        match self.admit(asker, &request, head, (decision, body), standing).await {
             Ok(admitted) => self.carry(admitted, &request).await,
-            Err(refusal) => self.refuse(Some(&asker.session), &asker.subject(&request), &refusal),
+            Err(refusal) => refuse(refusal),
         }
+    }
+
+    /// Decides by the head.
+    async fn decide(&self, asker: &Asker, request: &Request) -> Result<(Decision, Standing), Refusal> {
+        let (policy, standing) = self.policy(&asker.session).await?;
+        Ok((decide(&policy, request)?, standing))
     }
 
     async fn admit(
@@ -104,10 +116,10 @@ impl Proxy {
         asker: &Asker,
         request: &Request,
         head: &Parts,
-        body: Incoming,
+        (decision, body): (Decision, Incoming),
+        standing: Standing,
     ) -> Result<Admitted, Refusal> {
-        let (policy, standing) = self.policy(&asker.session).await?;
-        let (allowed, coming) = self.judge(&policy, request, &head.headers, body).await?;
+        let (allowed, coming) = self.judge(decision, request, &head.headers, body).await?;
         let injected = self.inject(&allowed).await?;
         let mut outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
         let opening = match allowed.web_socket() {
@@ -168,15 +180,15 @@ impl Proxy {
         Response::from_parts(parts, body.boxed_unsync())
     }
 
-    /// Decides by the head, and by the body if a rule looks into it.
+    /// Decides by the body, if a rule looks into it.
     async fn judge(
         &self,
-        policy: &Policy,
+        decision: Decision,
         request: &Request,
         headers: &HeaderMap,
         body: Incoming,
     ) -> Result<(Allowed, Coming), Refusal> {
-        match decide(policy, request)? {
+        match decision {
             Decision::Allowed(allowed) => Ok((allowed, Coming::Stream(body))),
             Decision::NeedsBody(undecided) => {
                 if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {

@@ -77,7 +77,7 @@ pub fn dns() -> String {
         let _ = writeln!(hosts, "        {address} {name}");
     }
     let outside = names.iter().filter(|name| !name.ends_with(".example"));
-    let zones: String = outside.map(|name| format!(" {name}:53")).collect();
+    let zones = outside.map(|name| format!(" {name}:53")).collect::<Vec<_>>().concat();
     format!(
         "example:53{zones} {{\n    log\n    errors\n    hosts {{\n        ttl 1\n{hosts}    }}\n}}\n\
          .:53 {{\n    log\n    template ANY ANY {{\n        rcode NXDOMAIN\n    }}\n}}\n"
