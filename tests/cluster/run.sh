@@ -12,6 +12,9 @@ trap '$lab down' EXIT
 $lab down
 $lab up
 tests/install.sh chart
+# Large, and only these tests use it.
+mapfile -t images < <($lab images --toolchains)
+$lab load "${images[@]}"
 
 "${cargo[@]}" --test cluster -- --ignored --test-threads=4
 "${cargo[@]}" --test alone -- --ignored --test-threads=1

@@ -19,7 +19,7 @@ const CRATES: [&str; 3] = ["ws-policy", "ws-gateway", "ws-agent"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Defence {
+struct Mutation {
     defence: String,
     /// Of the red team.
     cases: Vec<String>,
@@ -32,8 +32,8 @@ struct Defence {
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let defences: Vec<Defence> = serde_yaml::from_str(DEFENCES)?;
-    let is_chosen = |defence: &Defence| {
+    let defences: Vec<Mutation> = serde_yaml::from_str(DEFENCES)?;
+    let is_chosen = |defence: &Mutation| {
         chosen.is_empty() || chosen.iter().any(|part| defence.defence.contains(part.as_str()))
     };
     let root = PathBuf::from(output(Command::new("git").args(["rev-parse", "--show-toplevel"]))?.trim());
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
 }
 
 /// The tests that fail without a defence.
-fn without(defence: &Defence, tree: &Path, target: &Path) -> Result<BTreeSet<String>> {
+fn without(defence: &Mutation, tree: &Path, target: &Path) -> Result<BTreeSet<String>> {
     let file = tree.join(&defence.file);
     let code = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let places = code.matches(&defence.find).count();

@@ -75,13 +75,15 @@ pub fn ensure_agnhost(
     Buildah::new(cache).build(&recipe, progress)
 }
 
-/// Builds ws's own images and those that only tests use, and returns their archives.
-pub fn ensure_all(cache: &Cache, progress: &Progress) -> Result<Vec<Archive>> {
+/// Builds ws's own images and one with coding agents, if it is wanted also one with toolchains, and returns their archives.
+pub fn ensure_all(cache: &Cache, toolchains: bool, progress: &Progress) -> Result<Vec<Archive>> {
     let (buildah, recipes) = ready(cache, progress)?;
     let mut archives: Vec<Archive> =
         recipes.iter().map(|recipe| buildah.build(recipe, progress)).collect::<Result<_>>()?;
     archives.push(with_agents(cache, &buildah, progress)?);
-    archives.push(with_toolchains(cache, &buildah, progress)?);
+    if toolchains {
+        archives.push(with_toolchains(cache, &buildah, progress)?);
+    }
     Ok(archives)
 }
 

@@ -86,6 +86,9 @@ enum Verb {
         /// Copy them to this registry instead, and print their references there
         #[arg(long, value_name = "REGISTRY")]
         push: Option<String>,
+        /// Build the one with many languages' toolchains too, which only the cluster tests use
+        #[arg(long, conflicts_with = "push")]
+        toolchains: bool,
     },
     /// Import image archives into the running lab
     Load {
@@ -141,13 +144,13 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Kubeconfig => answer(&paths::kubeconfig().display().to_string())?,
         Verb::Sinks => answer(&paths::sinks().display().to_string())?,
-        Verb::Images { push: Some(registry) } => {
+        Verb::Images { push: Some(registry), .. } => {
             for reference in images::publish(&Cache::locate()?, &registry, &progress)? {
                 answer(&reference)?;
             }
         }
-        Verb::Images { push: None } => {
-            for Archive(path) in images::ensure_all(&Cache::locate()?, &progress)? {
+        Verb::Images { push: None, toolchains } => {
+            for Archive(path) in images::ensure_all(&Cache::locate()?, toolchains, &progress)? {
                 answer(&path.display().to_string())?;
             }
         }
