@@ -2,7 +2,7 @@
 //!
 //! Boots the lab anew for each test, so it runs alone.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
@@ -35,11 +35,19 @@ async fn cluster_with_enforcer(enforcer: &str) -> Result<Lab> {
     Lab::running().await
 }
 
-/// Whether the bytes are in a file of any container on the node.
-async fn is_in_a_container(lab: &Lab, bytes: &str) -> Result<bool> {
+/// The layers of file systems on the node: of images, and of containers.
+fn layers(lab: &Lab) -> Result<BTreeSet<PathBuf>> {
+    fs::read_dir(lab.snapshots())?.map(|layer| Ok(layer?.path())).collect()
+}
+
+/// Whether the bytes are in a file of any container that was made since there were the layers `before`: images are large, and an agent
+/// waits only so long.
+async fn is_in_a_new_container(lab: &Lab, bytes: &str, before: &BTreeSet<PathBuf>) -> Result<bool> {
     eventually(Duration::from_mins(1), "a search that read everything", async || {
+        let new: Vec<_> = layers(lab)?.difference(before).cloned().collect();
+        ensure!(!new.is_empty(), "no container was made");
         let mut grep = Command::new("grep");
-        grep.args(["-rqF", "-s", "--devices=skip", bytes]).arg(lab.snapshots());
+        grep.args(["-rqF", "-s", "--devices=skip", bytes]).args(new);
         anyhow::Ok(match run(grep, Duration::from_mins(1)).await?.code {
             Some(0) => Some(true),
             Some(1) => Some(false),
@@ -72,6 +80,7 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
         let project = Project::sample()?.with("canary.txt", &canary)?;
         let up = ["up", "--name", "leaky", "--detach"];
+        let before = layers(lab)?;
         let searched = async {
             let phase = async || lab.fields(namespace, "pod/leaky", "{.status.phase}").await;
             eventually(PATIENCE, "a running pod", async || {
@@ -79,7 +88,7 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
             })
             .await?;
             // While the agent waits for what never comes, and its pod is there.
-            let found = is_in_a_container(lab, &canary).await?;
+            let found = is_in_a_new_container(lab, &canary, &before).await?;
             ensure!(phase().await? == "Running", "the pod was gone before the search was over");
             anyhow::Ok(found)
         };
@@ -113,6 +122,7 @@ async fn a_slow_enforcer_is_waited_for() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
         let project = Project::sample()?.with("canary.txt", &canary)?;
+        let before = layers(lab)?;
         ws.up("late", project.path()).await?;
         // Against the pod's own start, so that a slow machine is not taken for a patient agent.
         let get = ["-n", namespace, "get", "workspace", "late", "-o", "json"];
@@ -126,7 +136,7 @@ async fn a_slow_enforcer_is_waited_for() -> Result<()> {
             "isolated {waited:?} after its start, before the policy was in force"
         );
         // The control of the other test's search.
-        ensure!(is_in_a_container(lab, &canary).await?, "the search finds nothing");
+        ensure!(is_in_a_new_container(lab, &canary, &before).await?, "the search finds nothing");
         Ok(())
     })
     .await
