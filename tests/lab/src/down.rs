@@ -25,6 +25,8 @@ use crate::{cgroups, mounts, network, sysctls};
 
 /// How long a killed process may stay: only a stuck kernel takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long what a killed start has begun may still write.
+const STRAGGLERS: Duration = Duration::from_secs(3);
 
 /// Takes the lab down, if there is one.
 pub fn run(progress: &Progress) -> Result<()> {
@@ -127,10 +129,14 @@ fn remove_files(state: &State) -> Result<()> {
 }
 
 fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
+    let deadline = Instant::now() + STRAGGLERS;
+    loop {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            removed => return removed.with_context(|| format!("removing {}", path.display())),
         }
-        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -62,8 +62,10 @@ pub fn prepare() -> Result<()> {
     fs::write(paths::models(), "").context("creating the log of the providers of models")?;
     fs::write(paths::run(MODELS), MODELS_PROGRAM).context("writing the providers of models")?;
     fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")?;
-    let folder = paths::run(REGISTRIES);
-    command::output(Command::new("python3").args(["-c", REGISTRIES_PROGRAM]).arg(folder)).map(drop)
+    // It ends with this program: a lab that was killed half way leaves nothing that still writes.
+    let mut program = Command::new("setpriv");
+    program.args(["--pdeathsig", "KILL", "python3", "-c", REGISTRIES_PROGRAM]).arg(paths::run(REGISTRIES));
+    command::output(&mut program).map(drop)
 }
 
 /// `CoreDNS`' settings.
