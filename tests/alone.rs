@@ -154,12 +154,11 @@ async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
 
 /// Sends a signal to these gateways of the lab, or to all there are; which those were.
 async fn signal_gateways(signal: &str, gateways: Option<&[String]>) -> Result<Vec<String>> {
-    let gateways = match gateways {
-        Some(gateways) => gateways.to_vec(),
-        None => {
-            let found = Command::new("pgrep").args(["-x", "ws-gateway"]).output().await?;
-            String::from_utf8(found.stdout)?.split_whitespace().map(str::to_owned).collect()
-        }
+    let gateways = if let Some(gateways) = gateways {
+        gateways.to_vec()
+    } else {
+        let found = Command::new("pgrep").args(["-x", "ws-gateway"]).output().await?;
+        String::from_utf8(found.stdout)?.split_whitespace().map(str::to_owned).collect()
     };
     ensure!(!gateways.is_empty(), "no gateway runs");
     let sent = Command::new("kill").arg(signal).args(&gateways).status().await?;

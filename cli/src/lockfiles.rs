@@ -262,8 +262,10 @@ mod tests {
     #[test]
     fn names_are_bounded() {
         let project = tempfile::tempdir().unwrap();
-        let many: String = (0..10_000).map(|number| format!("m.example/{number} v1 h1:\n")).collect();
-        fs::write(project.path().join("go.sum"), many + &"x".repeat(300) + " v1 h1:\n").unwrap();
+        let mut many: Vec<String> =
+            (0..10_000).map(|number| format!("m.example/{number} v1 h1:\n")).collect();
+        many.push("x".repeat(300) + " v1 h1:\n");
+        fs::write(project.path().join("go.sum"), many.concat()).unwrap();
         let locked = read(project.path());
         assert_eq!(locked.go.len(), Locked::MOST);
         assert!(locked.go.iter().all(|name| name.len() <= Locked::LONGEST));

@@ -105,7 +105,7 @@ mod tests {
             PodState::NotRunning(cause) => Step::Fail(cause),
             PodState::Running(_) => panic!("it runs"),
         };
-        for (what, workspace, pod_status, breached, now, expected) in [
+        for (what, workspace, pod_status, breached, now, expected) in vec![
             ("new", stored(None, false), None, false, noon, Step::Create),
             ("waiting", stored(Some(Phase::Pending), false), None, false, noon, Step::Create),
             ("waiting too long", stored(Some(Phase::Pending), false), None, false, late, Step::Finish),

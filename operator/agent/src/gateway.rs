@@ -95,7 +95,7 @@ pub fn is_success(answer: &[u8]) -> bool {
 
 /// What tests need that play the gateway.
 #[cfg(test)]
-pub mod testing {
+pub(crate) mod testing {
     use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
     use tokio::net::TcpListener;
     use ws_ssh::token;

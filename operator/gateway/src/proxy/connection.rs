@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Request, Response, header::CONNECTION};
 use hyper::{
     body::Incoming,
-    server::conn::http1,
+    server::conn::http1::{self, UpgradeableConnection},
     service::service_fn,
     upgrade::{self, OnUpgrade},
 };
@@ -90,7 +90,7 @@ async fn requests(
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Lingering::new(stream)), service)
         .with_upgrades();
-    if let Err(error) = to_end(http, closing, |http| http.graceful_shutdown()).await {
+    if let Err(error) = to_end(http, closing, UpgradeableConnection::graceful_shutdown).await {
         debug!(%error, source = %caller.source, "a connection broke");
         if error.is_parse() {
             proxy.unreadable(&caller).await;

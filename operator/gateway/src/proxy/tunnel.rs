@@ -222,7 +222,7 @@ impl Inspected {
             .max_buf_size(MAX_HEAD)
             .serve_connection(stream, service)
             .with_upgrades();
-        self.ended(to_end(http, &closing, |http| http.graceful_shutdown()).await);
+        self.ended(to_end(http, &closing, http1::UpgradeableConnection::graceful_shutdown).await);
         let conversation = lock(&opened).take();
         if let Some(conversation) = conversation {
             closing.run_until_cancelled(conversation.carry()).await;
@@ -247,7 +247,7 @@ impl Inspected {
             .max_send_buf_size(UNREAD)
             .keep_alive_interval(HEADER_TIMEOUT)
             .serve_connection(stream, service);
-        self.ended(to_end(http, &closing, |http| http.graceful_shutdown()).await);
+        self.ended(to_end(http, &closing, http2::Connection::graceful_shutdown).await);
     }
 
     async fn answer(self: Arc<Self>, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {

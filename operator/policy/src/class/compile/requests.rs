@@ -52,9 +52,9 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn of(written: &egress::Packages) -> Self {
-        let named = written.names.as_deref().map(Arc::from);
-        let is_any = named.is_none() && written.from_lockfiles.is_none();
-        let names = (!is_any).then(|| (named.unwrap_or_default(), written.from_lockfiles));
+        let is_any = written.names.is_none() && written.from_lockfiles.is_none();
+        let exact = written.names.as_deref().unwrap_or_default();
+        let names = (!is_any).then(|| (Arc::from(exact), written.from_lockfiles));
         Self { names, minimum_age: written.minimum_age.map(Into::into) }
     }
 }
@@ -90,9 +90,8 @@ fn package(
     {
         return Err(format!("path \"{path}\" does not hold what package name \"{name}\" is made of"));
     }
-    let as_asked = |names: Arc<[String]>| match asked.normalized {
-        true => names.iter().map(|name| normalized(name)).collect(),
-        false => names,
+    let as_asked = |names: Arc<[String]>| {
+        if asked.normalized { names.iter().map(|name| normalized(name)).collect() } else { names }
     };
     Ok(gate.map(|gate| PackageRule {
         names: name.zip(gate.names.clone()).map(|(asked, (names, locked))| PackageNames {
