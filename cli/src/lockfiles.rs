@@ -3,10 +3,11 @@
 //! Lockfiles are written by programs, line by line in one form, so they are read as such, and what looks otherwise is passed over: a
 //! name that is missed is denied, and none is made up.
 
-use std::{collections::BTreeSet, fs, io::Read as _, path::Path};
+use std::{fs, io::Read as _, path::Path};
 
 use serde_json::{Map, Value};
 use ws_api::egress::{Locked, Registry};
+use ws_policy::package::normalized;
 
 /// The longest lockfile, in bytes.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -31,19 +32,17 @@ const LOCKFILES: [(&str, Registry, Reader); 11] = [
 
 /// The names in the lockfiles of a project's top folder, at most [`Locked::MOST`] of each registry.
 pub fn read(project: &Path) -> Locked {
-    let mut names: [BTreeSet<String>; 4] = Default::default();
-    let registries = [Registry::Cargo, Registry::Go, Registry::Npm, Registry::Pypi];
+    let mut locked = Locked::default();
     for (name, registry, reader) in LOCKFILES {
         let Some(text) = text(&project.join(name)) else { continue };
         let fits = |name: &String| !name.is_empty() && name.len() <= Locked::LONGEST;
-        let found = reader(&text).into_iter().filter(fits);
-        if let Some((_, names)) = registries.iter().zip(&mut names).find(|(known, _)| **known == registry) {
-            names.extend(found);
-        }
+        locked.of_mut(registry).extend(reader(&text).into_iter().filter(fits));
     }
-    let mut locked = Locked::default();
-    for (registry, names) in registries.into_iter().zip(names) {
-        *locked.of_mut(registry) = names.into_iter().take(Locked::MOST).collect();
+    let mut locked = locked.sorted();
+    for (_, registry, _) in LOCKFILES {
+        let names = locked.of_mut(registry);
+        names.dedup();
+        names.truncate(Locked::MOST);
     }
     locked
 }
@@ -174,13 +173,6 @@ fn requirements(text: &str) -> Vec<String> {
         name.starts_with(|letter: char| letter.is_ascii_alphanumeric()).then(|| normalized(name))
     });
     names.collect()
-}
-
-/// As Python's registries have them
-/// (<https://packaging.python.org/en/latest/specifications/name-normalization/>).
-fn normalized(name: &str) -> String {
-    let parts: Vec<&str> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
-    parts.join("-").to_ascii_lowercase()
 }
 
 #[cfg(test)]
