@@ -78,13 +78,13 @@ impl ObservedWorkspace {
     /// `None` for one that has no class yet, or that no version of ws wrote.
     pub fn of(object: &DynamicObject) -> Option<Self> {
         let workspace: Workspace = object.clone().try_parse().ok()?;
+        let uid = workspace.uid()?;
         // The operator's word: the spec names none where the default class holds.
-        let status = workspace.status.as_ref()?;
-        let class = status.class_name.clone()?;
-        let host_key = status.ssh.as_ref().and_then(|ssh| ssh.host_key.parse().ok());
-        let locked = Arc::new(workspace.spec.packages.clone().unwrap_or_default().sorted());
-        let choice = Choice { class, rules: workspace.spec.egress.clone(), locked };
-        Some(Self { uid: workspace.uid()?, choice, host_key })
+        let status = workspace.status?;
+        let class = status.class_name?;
+        let host_key = status.ssh.and_then(|ssh| ssh.host_key.parse().ok());
+        let locked = Arc::new(workspace.spec.packages.unwrap_or_default().sorted());
+        Some(Self { uid, choice: Choice { class, rules: workspace.spec.egress, locked }, host_key })
     }
 }
 
