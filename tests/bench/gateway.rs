@@ -10,6 +10,7 @@
 use anyhow::Result;
 use ws_tests::{lab::Lab, namespace::with_namespace};
 
+use self::{objects::Objects, stage::Stage};
 use crate::report::Report;
 
 mod decision;
@@ -19,17 +20,29 @@ mod proxies;
 mod speed;
 mod stage;
 
+/// How fast it is.
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     decision::measure(report)?;
-    let lab = Lab::running().await?;
-    memory::idle(report, &lab)?;
-    stage::stop_ws(&lab).await?;
+    on_stage(async |lab, stage, _| speed::measure(report, lab, stage).await).await
+}
+
+/// What it takes.
+pub(crate) async fn measure_memory(report: &mut Report) -> Result<()> {
+    memory::idle(report, &Lab::running().await?)?;
+    on_stage(async |lab, stage, objects| {
+        memory::tunnels(report, lab, stage).await?;
+        memory::workspaces(report, lab, stage, objects).await
+    })
+    .await
+}
+
+/// With workspaces whose addresses the load comes from, and nothing else that works.
+async fn on_stage(measure: impl AsyncFnOnce(&Lab, &Stage, &Objects) -> Result<()>) -> Result<()> {
+    stage::stop_ws(&Lab::running().await?).await?;
     with_namespace(async |lab, namespace| {
-        let objects = objects::Objects::create(lab, namespace).await?;
-        let stage = stage::Stage::set(lab, objects.greetings()).await?;
-        speed::measure(report, lab, &stage).await?;
-        memory::tunnels(report, lab, &stage).await?;
-        memory::workspaces(report, lab, &stage, &objects).await
+        let objects = Objects::create(lab, namespace).await?;
+        let stage = Stage::set(lab, objects.greetings()).await?;
+        measure(lab, &stage, &objects).await
     })
     .await
 }

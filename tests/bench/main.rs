@@ -16,8 +16,8 @@ use anyhow::{Result, ensure};
 
 use crate::report::Report;
 
-/// The gateway last: it leaves ws scaled down.
-const ALL: [&str; 6] = ["cold", "throughput", "upload", "destroy", "writes", "gateway"];
+/// Those of the gateway last: they leave ws scaled down.
+const ALL: [&str; 7] = ["cold", "throughput", "upload", "destroy", "writes", "memory", "gateway"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +43,7 @@ async fn measure(wanted: &[String]) -> Result<()> {
             "upload" => upload::measure(&mut report).await?,
             "destroy" => destroy::measure(&mut report).await?,
             "writes" => writes::measure(&mut report).await?,
+            "memory" => gateway::measure_memory(&mut report).await?,
             _ => gateway::measure(&mut report).await?,
         }
     }

@@ -12,6 +12,7 @@ mod lifecycle;
 mod lockfiles;
 mod misuse;
 mod model_server;
+mod names;
 mod orphans;
 mod pod;
 mod policy;

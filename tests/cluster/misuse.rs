@@ -22,7 +22,7 @@ fn connect(target: &str) -> Vector {
     Vector::plain(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"))
 }
 
-fn is_refused(answer: &str) -> bool {
+pub(crate) fn is_refused(answer: &str) -> bool {
     let status = answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "));
     status.is_some_and(|status| ["400 ", "403 ", "421 "].iter().any(|refusal| status.starts_with(refusal)))
 }
@@ -164,7 +164,7 @@ END
 node /tmp/h2.js "$1" "$2" "$3"
 "#;
 
-async fn http2(out: &Out<'_>, headers: &Value, mode: &str) -> Result<String> {
+pub(crate) async fn http2(out: &Out<'_>, headers: &Value, mode: &str) -> Result<String> {
     let line = format!("set -- {HOST} '{headers}' '{mode}'\n{HTTP2}");
     Ok(out.bash(&line).await?.ok()?.stdout)
 }

@@ -1,5 +1,5 @@
-//! Red team, group B: requests within requests (B02, B10, B11, B12). Whatever the gateway makes of such bytes, the host sees at most
-//! the one request that it decided on.
+//! Red team, group B: requests within requests, and after one that is refused (B02, B10, B11, B12). Whatever the gateway makes of
+//! such bytes, the host sees at most the requests that it decided on.
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -35,6 +35,45 @@ async fn b10_no_request_hides_in_another() -> Result<()> {
         let control = format!("GET {shown} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
         ws_tests::raw::answers(&out.ws, "out", &[Vector::within(HOST, control)]).await?;
         ensure!(out.lab.asked(&shown)?.len() == 1, "the control arrives");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b12_nothing_follows_a_refusal_on_its_connection() -> Result<()> {
+    let allow = json!([{"methods": ["GET"], "paths": ["/public/**"]}, {"methods": ["POST"], "paths": ["/public/form"], "body": {"max": "64Ki"}}]);
+    with_rules(json!([{"name": "docs", "hosts": [HOST], "allow": allow}]), async |out| {
+        let canary = canary()?;
+        let get = |page: &str| format!("GET /public/{canary}/{page} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        // What follows it is its late body, or the next request: either way it goes nowhere.
+        let refused = |head: &str| format!("{}{head}\r\nHost: {HOST}\r\n", get("first"));
+        let hidden = get("hidden");
+        let length = hidden.len();
+        let vectors = [
+            format!("{}\r\n{hidden}", refused("GET /secret HTTP/1.1")),
+            format!("{}Content-Length: {length}\r\n\r\n{hidden}{hidden}", refused("POST /secret HTTP/1.1")),
+            format!("{}Content-Length: 99999\r\n\r\n{hidden}", refused("POST /public/form HTTP/1.1")),
+            format!(
+                "{}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n{hidden}",
+                refused("PUT /public/form HTTP/1.1")
+            ),
+        ];
+        let vectors = vectors.map(|bytes| Vector::within(HOST, bytes));
+        for (number, answer) in answers(&out.ws, "out", &vectors).await?.iter().enumerate() {
+            let statuses: Vec<&str> =
+                answer.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+            ensure!(matches!(statuses[..], ["404", "403" | "413"]), "{number}: {answer}");
+        }
+        let arrived = out.lab.asked("/")?.into_iter().filter(|request| request.to_string().contains(&canary));
+        let arrived: Vec<_> = arrived.collect();
+        ensure!(arrived.len() == vectors.len(), "{arrived:?}");
+        ensure!(arrived.iter().all(|request| !request.to_string().contains("hidden")), "{arrived:?}");
+        let both = Vector::within(HOST, [get("first"), hidden].concat());
+        let control = answers(&out.ws, "out", &[both]).await?;
+        ensure!(control[0].matches("HTTP/1.1 404").count() == 2, "{control:?}");
+        ensure!(out.lab.asked(&format!("/public/{canary}/hidden"))?.len() == 1, "the control arrives");
         Ok(())
     })
     .await

@@ -2,6 +2,9 @@
 
 use crate::lab::Lab;
 
+/// Pods whose logs are shown: a test has few, a benchmark thousands.
+const PODS: usize = 8;
+
 /// States, events and logs of a namespace and of ws itself, on standard error.
 #[expect(clippy::print_stderr, reason = "the output of a failed test")]
 pub async fn print(lab: &Lab, namespace: &str) {
@@ -44,7 +47,7 @@ pub async fn print(lab: &Lab, namespace: &str) {
         }
     }
     let Ok(pods) = lab.kubectl(&["-n", namespace, "get", "pods", "-o", "name"]).await else { return };
-    for pod in pods.stdout.lines() {
+    for pod in pods.stdout.lines().take(PODS) {
         if let Ok(logs) = lab.kubectl(&["-n", namespace, "logs", "--tail=40", pod]).await {
             eprintln!("$ {}\n{}{}", logs.command, logs.stdout, logs.stderr);
         }

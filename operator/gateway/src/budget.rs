@@ -56,7 +56,8 @@ pub async fn reserve(
             return Ok(reserved(Some(purse.clone()), Some(bytes)));
         }
         let share = (limit / SHARES).clamp(1, MAX_SHARE).max(most);
-        match reports.reserve(session, &life, least, share).await {
+        // It is rare, and its future large.
+        match Box::pin(reports.reserve(session, &life, least, share)).await {
             Ok(bytes) => *session.purses().entry(purse.clone()).or_default() += bytes,
             Err(Unreserved::Spent) => return Err(Refusal::Spent { rule: rule(), max: *limit }),
             Err(Unreserved::Unknown) => return Err(Refusal::BudgetUnknown(rule())),
@@ -89,7 +90,7 @@ pub async fn allows_guess(reports: &Reports, session: &Session, allowed: &Allowe
     let count = if let Some(count) = counted {
         count
     } else {
-        let before = reports.not_found(session, rule).await;
+        let before = Box::pin(reports.not_found(session, rule)).await;
         let before = before.map_err(|_| Refusal::BudgetUnknown(rule.to_owned()))?;
         *session.not_found().entry(rule.to_owned()).or_insert(before)
     };

@@ -62,7 +62,7 @@ impl Credentials {
         if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < FRESH) {
             return Ok(known.secret.clone());
         }
-        match self.fetch(&place).await {
+        match Box::pin(self.fetch(&place)).await {
             Ok(text) => {
                 let text = text.ok_or(Unreadable)?;
                 let spellings = Arc::new(Spellings::of(text.expose_secret()));

@@ -19,7 +19,7 @@ use http::{
     response::Parts as ResponseParts,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use ws_policy::{
     class::Policy,
@@ -40,7 +40,6 @@ use crate::{
     proxy::Proxy,
     refusal::{Reason, Refusal},
     session::Session,
-    standing::Standing,
     upstream::Unanswered,
     web_socket::{Opening, Talk},
 };
@@ -68,10 +67,12 @@ enum Coming {
     Stream(Incoming),
 }
 
-/// A request that is allowed, ready to be sent.
+/// A request that is allowed, ready to be sent but for its body.
 struct Admitted {
     allowed: Allowed,
-    outgoing: HttpRequest<Body>,
+    outgoing: HttpRequest<()>,
+    /// Bytes that the body may have, and what it is if it has more.
+    left: (u64, BodyError),
     search: Option<Search>,
     lost: BoxFuture<'static, ()>,
     record: Record,
@@ -92,57 +93,54 @@ impl Proxy {
         asker: &Asker,
         request: Request,
         head: &Parts,
-        body: Incoming,
+        mut body: Incoming,
     ) -> Response<Body> {
-        let refuse = |refusal| self.refuse(Some(&asker.session), &asker.subject(&request), &refusal);
-        let (decision, standing) = match self.decide(asker, &request).await {
-            Ok(decided) => decided,
-            Err(refusal) => return heard(refuse(refusal), head.version, body),
-        };
-        match self.admit(asker, &request, head, (decision, body), standing).await {
-            Ok(admitted) => self.carry(admitted, &request).await,
-            Err(refusal) => refuse(refusal),
+        match self.admit(asker, &request, head, &mut body).await {
+            Ok((admitted, Some(whole))) => self.carry(admitted, &request, Coming::Whole(whole)).await,
+            Ok((admitted, None)) => self.carry(admitted, &request, Coming::Stream(body)).await,
+            Err(refusal) => {
+                let refused = self.refuse(Some(&asker.session), &asker.subject(&request), &refusal);
+                heard(refused, head.version, body)
+            }
         }
     }
 
-    /// Decides by the head.
-    async fn decide(&self, asker: &Asker, request: &Request) -> Result<(Decision, Standing), Refusal> {
-        let (policy, standing) = self.policy(&asker.session).await?;
-        Ok((decide(&policy, request)?, standing))
-    }
-
+    /// Decides on a request, and readies what is allowed. The body comes along if it had to be looked into.
     async fn admit(
         self: &Arc<Self>,
         asker: &Asker,
         request: &Request,
         head: &Parts,
-        (decision, body): (Decision, Incoming),
-        standing: Standing,
-    ) -> Result<Admitted, Refusal> {
-        let (allowed, coming) = self.judge(decision, request, &head.headers, body).await?;
+        body: &mut Incoming,
+    ) -> Result<(Admitted, Option<Bytes>), Refusal> {
+        let (policy, standing) = self.policy(&asker.session).await?;
+        let (allowed, whole) = self.judge(decide(&policy, request)?, request, &head.headers, body).await?;
+        let length =
+            whole.as_ref().map_or_else(|| body.size_hint().exact(), |whole| Some(whole.len() as u64));
         let injected = self.inject(&allowed).await?;
-        let mut outgoing = outgoing(request, &allowed, &coming, injected.as_ref(), &head.headers)?;
+        let mut outgoing = outgoing(request, &allowed, length, injected.as_ref(), &head.headers)?;
         let opening = match allowed.web_socket() {
             Some(max) => Some(Opening::of(head, max, &self.room, outgoing.headers_mut()).await?),
             None => None,
         };
         let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
-        let (least, most) = coming.length().map_or((0, max), |length| (length, length));
+        let (least, most) = length.map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
         budget::allows_guess(&self.reports, &asker.session, &allowed).await?;
         let reserved =
             budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
         tally.sent.add(head);
         let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
-        let outgoing = outgoing.map(|()| coming.sent(left, left < max, &tally));
+        let left = (left, if left < max { BodyError::OverBudget } else { BodyError::TooLong });
         let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, reserved);
         let lost = Box::pin(standing.lost(still_allows(request, &allowed)));
         let search = injected.map(|injected| Search::new(injected.spellings));
-        Ok(Admitted { allowed, outgoing, search, lost, record, opening })
+        Ok((Admitted { allowed, outgoing, left, search, lost, record, opening }, whole))
     }
 
-    async fn carry(&self, admitted: Admitted, request: &Request) -> Response<Body> {
-        let Admitted { allowed, outgoing, search, mut lost, mut record, opening } = admitted;
+    async fn carry(&self, admitted: Admitted, request: &Request, body: Coming) -> Response<Body> {
+        let Admitted { allowed, outgoing, left, search, mut lost, mut record, opening } = admitted;
+        let outgoing = outgoing.map(|()| body.sent(left, record.tally()));
         let answer = tokio::select! {
             answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.session, &allowed, outgoing)) => answer,
             () = &mut lost => return record.fail(&Refusal::Revoked(request.host.clone())),
@@ -180,22 +178,22 @@ impl Proxy {
         Response::from_parts(parts, body.boxed_unsync())
     }
 
-    /// Decides by the body, if a rule looks into it.
+    /// Decides by the body, if a rule looks into it: then it is there.
     async fn judge(
         &self,
         decision: Decision,
         request: &Request,
         headers: &HeaderMap,
-        body: Incoming,
-    ) -> Result<(Allowed, Coming), Refusal> {
+        body: &mut Incoming,
+    ) -> Result<(Allowed, Option<Bytes>), Refusal> {
         match decision {
-            Decision::Allowed(allowed) => Ok((allowed, Coming::Stream(body))),
+            Decision::Allowed(allowed) => Ok((allowed, None)),
             Decision::NeedsBody(undecided) => {
                 if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-                    return Err(Refusal::Encoded);
+                    return Ok((undecided.whatever_it_says().ok_or(Refusal::Encoded)?, None));
                 }
                 let bytes = self.whole_body(&undecided, request, body).await?;
-                Ok((undecided.decide(&request.host, &bytes)?, Coming::Whole(bytes)))
+                Ok((undecided.decide(&request.host, &bytes)?, Some(bytes)))
             }
         }
     }
@@ -204,10 +202,10 @@ impl Proxy {
         &self,
         undecided: &Undecided,
         request: &Request,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<Bytes, Refusal> {
         let max = undecided.max_body();
-        let expected = hyper::body::Body::size_hint(&body).exact().unwrap_or(max).min(max);
+        let expected = body.size_hint().exact().unwrap_or(max).min(max);
         let place = self.room.take(expected).await.ok_or(Refusal::Full)?;
         let limit = usize::try_from(max).unwrap_or(usize::MAX);
         let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
@@ -247,18 +245,18 @@ fn still_allows(request: &Request, allowed: &Allowed) -> impl Fn(&Policy) -> boo
 fn outgoing(
     request: &Request,
     allowed: &Allowed,
-    body: &Coming,
+    length: Option<u64>,
     injected: Option<&Injected>,
     written: &HeaderMap,
 ) -> Result<HttpRequest<()>, Refusal> {
     // What has no allowance is a connection and no request.
     let allowance = allowed.allowance().ok_or(Malformed::Form)?;
     let mut headers = outward(allowance, injected.map(|injected| injected.header.clone()), written);
-    if let Some(length) = body.length().filter(|length| *length > 0 || allowance.body.is_some()) {
+    if let Some(length) = length.filter(|length| *length > 0 || allowance.body.is_some()) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     // It goes in chunks, which not every host reads: it would take them for the next request, and answer that one.
-    if body.length().is_none() {
+    if length.is_none() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut outgoing = HttpRequest::new(());
@@ -305,23 +303,14 @@ fn size(request: &HttpRequest<()>) -> u64 {
 }
 
 impl Coming {
-    /// Bytes; none: nobody knows.
-    fn length(&self) -> Option<u64> {
-        match self {
-            Self::Whole(bytes) => Some(bytes.len() as u64),
-            Self::Stream(body) => hyper::body::Body::size_hint(body).exact(),
-        }
-    }
-
     /// The body as it is sent: at most `left` bytes.
-    fn sent(self, left: u64, is_budget: bool, tally: &Tally) -> Body {
+    fn sent(self, (left, beyond): (u64, BodyError), tally: &Tally) -> Body {
         match self {
             Self::Whole(bytes) => {
                 tally.sent.add(bytes.len() as u64);
                 whole(bytes)
             }
             Self::Stream(inner) => {
-                let beyond = if is_budget { BodyError::OverBudget } else { BodyError::TooLong };
                 Outward { inner, left, beyond: Some(beyond), tally: tally.clone() }.boxed_unsync()
             }
         }

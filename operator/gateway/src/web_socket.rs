@@ -42,6 +42,9 @@ const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// Bytes that are read at once.
 const PIECE: usize = 16 << 10;
+/// What a message is counted as beside what it says: the longest head of its frame (RFC 6455 §5.2). One that says nothing says
+/// something by being there.
+const HEAD: u64 = 14;
 
 /// A WebSocket that a request opens.
 pub struct Opening {
@@ -181,7 +184,7 @@ async fn there(
     record: &Record,
 ) -> Result<(), Reason> {
     while let Some(message) = next(&mut from).await? {
-        record.spend(allowed, message.len() as u64).await?;
+        record.spend(allowed, HEAD + message.len() as u64).await?;
         if to.send(message).await.is_err() {
             break;
         }

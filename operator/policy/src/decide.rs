@@ -136,6 +136,11 @@ impl Undecided {
         self.allowed().filter_map(|allowed| Some(allowed.body()?.max)).max().unwrap_or_default()
     }
 
+    /// What allows it whatever its body says, if something does.
+    pub fn whatever_it_says(&self) -> Option<Allowed> {
+        self.allowed().find(|allowed| allowed.body().is_none_or(|body| body.json.is_none()))
+    }
+
     /// Decides on the request with its whole body.
     ///
     /// # Errors

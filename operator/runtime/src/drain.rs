@@ -35,7 +35,9 @@ where
     let connections = TaskTracker::new();
     let force = CancellationToken::new();
     while let Some((slot, stream, peer)) = next(&listener, &slots, &shutdown).await {
-        let connection = force.clone().run_until_cancelled_owned(serve(stream, peer, shutdown.clone()));
+        // In a box, because each future around it would take its size once more, or twice.
+        let connection = Box::pin(serve(stream, peer, shutdown.clone()));
+        let connection = force.clone().run_until_cancelled_owned(connection);
         connections.spawn(async move {
             connection.await;
             drop(slot);

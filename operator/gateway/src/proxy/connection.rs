@@ -83,13 +83,15 @@ async fn requests(
             })
         })
     });
-    let http = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), service)
-        .with_upgrades();
+    let http = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(Lingering::new(stream)), service)
+            .with_upgrades()
+    );
     if let Err(error) = to_end(http, closing, UpgradeableConnection::graceful_shutdown).await {
         debug!(%error, source = %caller.source, "a connection broke");
         if error.is_parse() {
@@ -101,11 +103,10 @@ async fn requests(
 
 /// Serves a connection to its end; once it is `closing`, to the end of what is under way on it.
 pub async fn to_end<C: Future>(
-    http: C,
+    mut http: Pin<&mut C>,
     closing: &CancellationToken,
     shut_down: impl FnOnce(Pin<&mut C>),
 ) -> C::Output {
-    let mut http = pin!(http);
     tokio::select! {
         ended = &mut http => ended,
         () = closing.cancelled() => {

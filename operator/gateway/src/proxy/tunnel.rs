@@ -4,6 +4,7 @@
 use std::{
     convert::Infallible,
     io,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -123,7 +124,8 @@ impl Opened {
                 let mut passage = Passage::of(&allowed, None, false);
                 let began = Instant::now();
                 let spender = Spender { proxy: &proxy, session: &asker.session, allowed: &allowed };
-                let tally = carry(stream, outside, &spender, lost).await;
+                // In a box for the same reason as below.
+                let tally = Box::pin(carry(stream, outside, &spender, lost)).await;
                 (passage.sent_bytes, passage.received_bytes) = (tally.sent.get(), tally.received.get());
                 (passage.failure, passage.took) = (tally.failure.get(), began.elapsed());
                 proxy.passed(&asker.session, &subject, passage);
@@ -204,10 +206,10 @@ impl Inspected {
     {
         let opened = Mutex::new(None);
         let service = service_fn(|request| {
-            let (answer, opened) = (self.clone().answer(spoken, request), &opened);
+            let (this, opened) = (self.clone(), &opened);
             // hyper keeps room for it as long as the connection is open.
             Box::pin(async move {
-                let mut response = answer.await;
+                let mut response = this.answer(spoken, request).await;
                 close_after_refusal(&mut response);
                 if let Some(conversation) = response.extensions_mut().remove::<Conversation>() {
                     *lock(opened) = Some(conversation);
@@ -215,13 +217,15 @@ impl Inspected {
                 Ok::<_, Infallible>(response)
             })
         });
-        let http = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(stream, service)
-            .with_upgrades();
+        let http = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_header_size(MAX_HEAD)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(stream, service)
+                .with_upgrades()
+        );
         self.ended(to_end(http, &closing, http1::UpgradeableConnection::graceful_shutdown).await);
         let conversation = lock(&opened).take();
         if let Some(conversation) = conversation {
@@ -235,18 +239,20 @@ impl Inspected {
     {
         let (connection, of_stream) = WINDOWS;
         let service = service_fn(|request| {
-            let answer = self.clone().answer(spoken, request);
-            async { Ok::<_, Infallible>(answer.await) }
+            let this = self.clone();
+            async move { Ok::<_, Infallible>(this.answer(spoken, request).await) }
         });
-        let http = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .initial_connection_window_size(connection)
-            .initial_stream_window_size(of_stream)
-            .max_send_buf_size(UNREAD)
-            .keep_alive_interval(HEADER_TIMEOUT)
-            .serve_connection(stream, service);
+        let http = pin!(
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+                .initial_connection_window_size(connection)
+                .initial_stream_window_size(of_stream)
+                .max_send_buf_size(UNREAD)
+                .keep_alive_interval(HEADER_TIMEOUT)
+                .serve_connection(stream, service)
+        );
         self.ended(to_end(http, &closing, http2::Connection::graceful_shutdown).await);
     }
 

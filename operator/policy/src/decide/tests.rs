@@ -1,5 +1,5 @@
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -291,14 +291,43 @@ fn methods_are_told_apart_by_case() {
     assert!(verdict(&policy(None), &lower).is_err());
 }
 
+/// A policy whose one rule is a registry's preset.
+fn of_registry(preset: &str, packages: &Value) -> Policy {
+    let host = format!("{preset}.example.com");
+    let rule = json!({"name": preset, "preset": preset, "hosts": [host], "packages": packages});
+    let egress = serde_json::from_value(json!({"rules": [rule]})).unwrap();
+    Policy::of(ClassPolicy::compile("default".parse().unwrap(), &egress).unwrap().into(), None)
+}
+
+#[test]
+fn go_asks_its_checksum_database_for_what_it_may_fetch_alone() {
+    let named = of_registry("go", &json!({"names": ["acme.example/*"]}));
+    for (path, is_allowed) in [
+        ("/acme.example/shop/v2/@v/v2.0.0.zip", true),
+        ("/sumdb/sums.example/supported", true),
+        ("/sumdb/sums.example/latest", true),
+        ("/sumdb/sums.example/tile/8/0/x001/234", true),
+        ("/sumdb/sums.example/tile/8/1/000.p/12", true),
+        ("/sumdb/sums.example/lookup/acme.example/shop@v1.2.0", true),
+        ("/sumdb/sums.example/lookup/acme.example/shop/v2@v2.0.0", true),
+        ("/sumdb/sums.example/lookup/evil.example/c2VjcmV0@v1.0.0", false),
+        ("/sumdb/sums.example/lookup/evil.example@v1.0.0", false),
+        ("/sumdb/sums.example/lookup/acme.example/../../evil.example/x@v1.0.0", false),
+        ("/lookup/acme.example/shop@v1.2.0", true),
+        ("/tile/8/0/x001/234.p/17", true),
+        ("/lookup/evil.example/c2VjcmV0@v1.0.0", false),
+        ("/sumdb/sums.example/x/lookup/evil.example/x@v1.0.0", false),
+        ("/sumdb/sums.example/tile/a/b/c/d/e/f/g", false),
+    ] {
+        let request = |method| request(method, &format!("https://go.example.com{path}"), Length::None);
+        assert_eq!(verdict(&named, &request("GET")).is_ok(), is_allowed, "{path}");
+        assert!(verdict(&named, &request("POST")).is_err());
+    }
+}
+
 #[test]
 fn a_file_is_of_the_package_that_its_name_begins_with() {
-    let policy = |packages| {
-        let rule =
-            json!({"name": "pypi", "preset": "pypi", "hosts": ["pypi.example.com"], "packages": packages});
-        let egress = serde_json::from_value(json!({"rules": [rule]})).unwrap();
-        Policy::of(ClassPolicy::compile("default".parse().unwrap(), &egress).unwrap().into(), None)
-    };
+    let policy = |packages| of_registry("pypi", &packages);
     let (named, any) = (policy(json!({"names": ["WS_shop"]})), policy(json!({"minimumAge": "1h"})));
     for (path, is_named) in [
         ("/simple/ws-shop/", true),

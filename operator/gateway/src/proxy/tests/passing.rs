@@ -176,6 +176,23 @@ async fn a_body_that_a_rule_looks_into_is_decided_on_whole() {
 }
 
 #[tokio::test]
+async fn a_body_that_cannot_be_looked_into_goes_where_nobody_looks() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let mut rule = rule(
+        &server,
+        &json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki", "json": {"required": ["model"]}}}),
+    );
+    let lax = json!({"methods": ["POST"], "paths": ["/"], "headers": [{"name": "content-encoding"}], "body": {"max": "1Ki"}});
+    rule["allow"].as_array_mut().unwrap().push(lax);
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let url = format!("http://ollama.models.svc:{}/", server.port);
+    let (printed, _) = gateway.curl(&[&url, "-H", "Content-Encoding: gzip", "-d", "packed"]).await;
+    assert_eq!(printed, "hello");
+    let got = server.got.text();
+    assert!(got.contains("content-encoding: gzip\r\n") && got.ends_with("packed"), "{got}");
+}
+
+#[tokio::test]
 async fn a_body_is_cut_before_it_is_longer_than_allowed() {
     let (gateway, server) = (gateway().await, server("").await);
     let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}});

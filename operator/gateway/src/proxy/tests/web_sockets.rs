@@ -5,7 +5,14 @@ use std::io::Write as _;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::{
     WebSocketStream, accept_async, client_async,
-    tungstenite::{Bytes, Error, Message},
+    tungstenite::{
+        Bytes, Error, Message,
+        client::IntoClientRequest as _,
+        protocol::frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
 };
 
 use super::{passing::HELLO, *};
@@ -57,7 +64,7 @@ fn refused(opened: Result<WebSocketStream<TcpStream>, Error>) -> u16 {
 }
 
 #[tokio::test]
-async fn messages_pass_both_ways_whole_and_counted() {
+async fn b21_messages_pass_both_ways_whole_and_counted() {
     let (gateway, (port, got)) = (gateway().await, echo().await);
     gateway.judge.send_replace(policies_with(&rules(port, &json!({"budget": {"upload": "1Mi"}}))));
     let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
@@ -87,7 +94,7 @@ async fn messages_pass_both_ways_whole_and_counted() {
 }
 
 #[tokio::test]
-async fn a_web_socket_is_opened_only_where_a_rule_says_so() {
+async fn b21_a_web_socket_is_opened_only_where_a_rule_says_so() {
     let (gateway, (port, got)) = (gateway().await, echo().await);
     gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
     assert_eq!(refused(gateway.web_socket(port, "/other").await), 403);
@@ -100,7 +107,7 @@ async fn a_web_socket_is_opened_only_where_a_rule_says_so() {
 }
 
 #[tokio::test]
-async fn a_host_that_opens_none_is_not_listened_to() {
+async fn b21_a_host_that_opens_none_is_not_listened_to() {
     let (gateway, server) = (gateway().await, passing::server(HELLO).await);
     gateway.judge.send_replace(policies_with(&rules(server.port, &json!({}))));
     assert_eq!(refused(gateway.web_socket(server.port, "/talk").await), 200);
@@ -109,11 +116,55 @@ async fn a_host_that_opens_none_is_not_listened_to() {
     assert_eq!(refused(gateway.web_socket(liar.port, "/talk").await), 502);
 }
 
+/// A piece of a text message.
+fn piece(text: &'static str, kind: Data, is_last: bool) -> Frame {
+    Frame::message(text, OpCode::Data(kind), is_last)
+}
+
 #[tokio::test]
-async fn what_is_too_long_or_too_much_ends_the_conversation_unsent() {
+async fn b21_a_message_in_pieces_goes_on_whole() {
+    let (gateway, (port, got)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+    let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+    for frame in [piece("he", Data::Text, false), piece("", Data::Continue, false)] {
+        socket.send(Message::Frame(frame)).await.unwrap();
+    }
+    socket.send(Message::Ping(Bytes::from_static(b"between"))).await.unwrap();
+    socket.send(Message::Frame(piece("llo", Data::Continue, true))).await.unwrap();
+    let answer = loop {
+        let answer = socket.next().await.unwrap().unwrap();
+        if !answer.is_pong() {
+            break answer;
+        }
+    };
+    assert_eq!(answer, Message::text("hello"));
+    assert_eq!(got.text().lines().count(), 1, "{}", got.text());
+}
+
+#[tokio::test]
+async fn b21_there_is_no_compression_to_hide_in() {
+    let (gateway, (port, got)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+    let host = format!("ollama.models.svc:{port}");
+    let mut request = format!("ws://{host}/talk").into_client_request().unwrap();
+    let offer = "permessage-deflate".parse().unwrap();
+    request.headers_mut().insert("sec-websocket-extensions", offer);
+    let stream = gateway.tunnel(&host).await;
+    let (mut socket, response) = client_async(request, stream).await.unwrap();
+    assert!(!response.headers().contains_key("sec-websocket-extensions"), "{response:?}");
+    let mut compressed = piece("hidden", Data::Text, true);
+    compressed.header_mut().rsv1 = true;
+    socket.send(Message::Frame(compressed)).await.unwrap();
+    assert!(!matches!(socket.next().await, Some(Ok(Message::Text(_)))), "it is not taken");
+    assert!(!got.text().contains("Text"), "{}", got.text());
+}
+
+#[tokio::test]
+async fn b21_what_is_too_long_or_too_much_ends_the_conversation_unsent() {
     for (more, messages, reason) in [
         (json!({}), vec![Message::text("x".repeat(1_025))], "body-too-long"),
         (json!({"budget": {"upload": "1000"}}), vec![Message::text("x".repeat(600)); 3], "over-budget"),
+        (json!({"budget": {"upload": "1000"}}), vec![Message::text(""); 100], "over-budget"),
     ] {
         let (gateway, (port, got)) = (gateway().await, echo().await);
         gateway.judge.send_replace(policies_with(&rules(port, &more)));
@@ -130,7 +181,7 @@ async fn what_is_too_long_or_too_much_ends_the_conversation_unsent() {
 }
 
 #[tokio::test]
-async fn a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
+async fn b21_a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
     let (gateway, (port, _)) = (gateway().await, echo().await);
     gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
     let mut socket = gateway.web_socket(port, "/talk").await.unwrap();

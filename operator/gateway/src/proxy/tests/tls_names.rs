@@ -1,5 +1,5 @@
-//! Encrypted names in TLS (B06, RFC 9849): whatever a client hides from the network, the gateway decides by the name of the tunnel, and
-//! to show another one to a host behind it is impossible.
+//! Names in TLS (B03), and encrypted ones (B06, RFC 9849): whatever a client says or hides there, the gateway decides by the name of the
+//! tunnel, and to show another one to a host behind it is impossible.
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -84,4 +84,19 @@ async fn b06_a_name_that_is_encrypted_leads_nowhere_else() {
     let error = gateway.handshake(&host, "hidden.example", hidden.into()).await.unwrap_err();
     assert!(error.to_string().contains("EncryptedClientHello"), "{error}");
     assert_eq!(server.got.text(), "", "nothing arrives");
+}
+
+#[tokio::test]
+async fn b03_the_name_in_tls_is_the_tunnels() {
+    let gateway = gateway().await;
+    let hosts = ["docs.example", "api.example"];
+    let rule = json!({"name": "both", "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/"]}]});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    for (named, denied) in [("docs.example", "special-address"), ("api.example", "misdirected")] {
+        // The tunnel's host, and the request's; only TLS may be told another name.
+        let (url, to) = (format!("https://{named}/"), format!("{named}:443:docs.example:443"));
+        let asked = ["-k", "-i", &url, "--connect-to", &to, "-H", "Host: docs.example"];
+        let (printed, _) = gateway.curl(&asked).await;
+        assert!(printed.contains(&format!("x-ws-denied: {denied}")), "{named}: {printed}");
+    }
 }
