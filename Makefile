@@ -34,8 +34,8 @@ cluster: tools images
 bench: tools images ## Measure ws beside its rivals, each as a ratio in one run
 	tests/bench/run.sh
 
-redteam-mutations: ## Turn each defence of the way out off, and show which tests notice
-	$(CARGO) run -q --$(PROFILE) --locked -p ws-tests --bin mutations
+redteam-mutations: tools images ## Turn each defence of the way out off, and show which cases of the red team go red
+	tests/mutations/run.sh
 
 conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
 	$(LAB) conformance

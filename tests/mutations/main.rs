@@ -1,104 +1,128 @@
-//! Turns one defence of the way out off at a time, and shows which tests notice: a defence whose absence nobody notices is none.
+//! Turns one defence of the way out off at a time, and shows which cases of the red team go red: a defence whose absence nobody
+//! notices is none.
 //!
-//! Works on a copy of the tree, with a target folder of its own. Arguments pick defences by a part of their text.
+//! Works on a copy of the tree, with a target folder of its own: the crates' own tests run there, and a gateway is built of it, which
+//! the red team then attacks in the lab. Needs the lab with ws installed. Arguments pick defences by a part of their text.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use ws_tests::lab::Lab;
+
+use self::{attack::Attack, tree::Tree};
+
+mod attack;
+mod tree;
 
 const DEFENCES: &str = include_str!("defences.yaml");
 const RESULTS: &str = "tests/mutations/results.md";
-/// The crates whose tests have to notice.
-const CRATES: [&str; 3] = ["ws-policy", "ws-gateway", "ws-agent"];
+const HEAD: &str = "# What goes red when a defence is off\n\nWritten by `make redteam-mutations`. The cases are those of the red team whose \
+                    tests fail without it, in the lab or beside the code.\n\n\
+                    | defence that is off | cases that go red | tests that fail |\n|---|---|---|\n";
+/// Tests of a row that are named.
+const SHOWN: usize = 3;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutation {
     defence: String,
-    /// Of the red team.
+    /// Of the red team: those that are tried in the lab.
     cases: Vec<String>,
-    file: PathBuf,
+    file: std::path::PathBuf,
     /// Stands in the file once.
     find: String,
     replace: String,
 }
 
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
-fn main() -> Result<()> {
-    let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let defences: Vec<Mutation> = serde_yaml::from_str(DEFENCES)?;
-    let is_chosen = |defence: &Mutation| {
-        chosen.is_empty() || chosen.iter().any(|part| defence.defence.contains(part.as_str()))
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let all: Vec<Mutation> = serde_yaml::from_str(DEFENCES)?;
+    let root = output(Command::new("git").args(["rev-parse", "--show-toplevel"]))?;
+    let root = Path::new(root.trim());
+    let (tree, lab) = (Tree::copy(root)?, Lab::running().await?);
+    for mutation in &all {
+        tree.mutated(mutation)?;
+    }
+    let is_chosen = |mutation: &&Mutation| {
+        parts.is_empty() || parts.iter().any(|part| mutation.defence.contains(part.as_str()))
     };
-    let root = PathBuf::from(output(Command::new("git").args(["rev-parse", "--show-toplevel"]))?.trim());
-    let copy = tempfile::tempdir()?;
-    let tree = copy.path();
-    let archive = format!("git ls-files -z | xargs -0 cp --parents -t '{}'", tree.display());
-    output(Command::new("sh").args(["-c", &archive]).current_dir(&root))?;
-    let target = root.join("target/mutations");
-    let noticed = failed(tree, &target)?;
+    let chosen: Vec<&Mutation> = all.iter().filter(is_chosen).collect();
+
+    let mut attack = Attack::on(&lab, root)?;
+    let cases: BTreeSet<&str> =
+        chosen.iter().flat_map(|mutation| &mutation.cases).map(String::as_str).collect();
+    attack.deploy(&tree.gateway()?).await?;
+    let noticed: BTreeSet<String> = [tree.failed()?, attack.failed(cases)?].into_iter().flatten().collect();
     ensure!(noticed.is_empty(), "with all defences on, these fail: {noticed:?}");
-    let mut table = String::from("| defence that is off | cases | tests that notice |\n|---|---|---|\n");
+
+    let mut table = HEAD.to_owned();
     let mut unnoticed = 0;
-    for defence in defences.iter().filter(|defence| is_chosen(defence)) {
-        let noticed = without(defence, tree, &target).with_context(|| defence.defence.clone())?;
+    for mutation in chosen {
+        let noticed = without(mutation, &tree, &mut attack).await;
+        let noticed = noticed.with_context(|| mutation.defence.clone())?;
         unnoticed += usize::from(noticed.is_empty());
-        let tests = if noticed.is_empty() { "**none**".to_owned() } else { listed(&noticed) };
-        let row = format!("| {} | {} | {tests} |\n", defence.defence, defence.cases.join(", "));
+        let row = row(mutation, &noticed);
         print!("{row}");
         table.push_str(&row);
     }
-    if chosen.is_empty() {
-        let head = "# Which tests notice that a defence is off\n\nWritten by `make redteam-mutations`.\n\n";
-        fs::write(root.join(RESULTS), format!("{head}{table}"))?;
+    if parts.is_empty() {
+        fs::write(root.join(RESULTS), table)?;
     }
     ensure!(unnoticed == 0, "{unnoticed} defences may be off unnoticed");
     Ok(())
 }
 
 /// The tests that fail without a defence.
-fn without(defence: &Mutation, tree: &Path, target: &Path) -> Result<BTreeSet<String>> {
-    let file = tree.join(&defence.file);
-    let code = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let places = code.matches(&defence.find).count();
-    ensure!(places == 1, "`{}` stands {places} times in {}", defence.find, defence.file.display());
-    fs::write(&file, code.replace(&defence.find, &defence.replace))?;
-    let noticed = failed(tree, target);
-    fs::write(&file, code)?;
-    noticed
-}
-
-/// The names of the tests that fail in a tree.
-fn failed(tree: &Path, target: &Path) -> Result<BTreeSet<String>> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--locked", "--lib", "--no-fail-fast"]).current_dir(tree);
-    cargo.env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "--cap-lints=allow");
-    cargo.args(CRATES.iter().flat_map(|name| ["-p", name]));
-    let output = cargo.output().context("starting cargo")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let ran = text.matches("test result: ").count();
-    if ran < CRATES.len() {
-        bail!("it does not compile: {}", String::from_utf8_lossy(&output.stderr));
+async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<BTreeSet<String>> {
+    let off = tree.without(mutation)?;
+    let mut noticed = tree.failed()?;
+    // In the lab the gateway alone is another.
+    if !mutation.file.starts_with("operator/agent") {
+        attack.deploy(&tree.gateway()?).await?;
+        noticed.extend(attack.failed(mutation.cases.iter().map(String::as_str))?);
     }
-    let name = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-    Ok(text.lines().filter_map(name).collect())
+    off.undo()?;
+    Ok(noticed)
 }
 
-fn listed(tests: &BTreeSet<String>) -> String {
-    const SHOWN: usize = 3;
-    let mut names: Vec<&str> =
-        tests.iter().take(SHOWN).map(|name| name.rsplit("::").next().unwrap_or(name)).collect();
+fn row(mutation: &Mutation, noticed: &BTreeSet<String>) -> String {
+    let cases: BTreeSet<String> = noticed.iter().flat_map(|test| cases_of(test)).collect();
+    let cases: Vec<String> = cases.into_iter().collect();
+    let mut tests: Vec<&str> = noticed.iter().map(|test| last(test)).collect();
+    // What is named after a case says most.
+    tests.sort_by_key(|test| cases_of(test).next().is_none());
     let more = format!("and {} more", tests.len().saturating_sub(SHOWN));
     if tests.len() > SHOWN {
-        names.push(&more);
+        tests.truncate(SHOWN);
+        tests.push(&more);
     }
-    names.join(", ")
+    let or_none = |list: String| if list.is_empty() { "**none**".to_owned() } else { list };
+    let (cases, tests) = (or_none(cases.join(", ")), or_none(tests.join(", ")));
+    format!("| {} | {cases} | {tests} |\n", mutation.defence)
+}
+
+/// The cases that a test is named after: `B03` and `B04` of `b03_b04_a_name_is_the_connections`.
+fn cases_of(test: &str) -> impl Iterator<Item = String> {
+    let is_case = |word: &&str| {
+        let mut letters = word.chars();
+        word.len() == 3
+            && letters.next().is_some_and(|letter| letter.is_ascii_lowercase())
+            && letters.all(|letter| letter.is_ascii_digit())
+    };
+    last(test).split('_').take_while(is_case).map(str::to_uppercase)
+}
+
+fn last(test: &str) -> &str {
+    test.rsplit("::").next().unwrap_or(test)
+}
+
+/// The names of the tests that failed, as cargo prints them.
+fn failures(printed: &str) -> BTreeSet<String> {
+    let name = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+    printed.lines().filter_map(name).collect()
 }
 
 /// What a command printed.
@@ -106,4 +130,27 @@ fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_tells_the_cases_that_it_is_named_after() {
+        for (test, expected) in [
+            ("spellings::b03_b04_a_name_is_the_connections", &["B03", "B04"][..]),
+            ("proxy::tests::b20_many_requests", &["B20"]),
+            ("a_b12_is_no_case", &[]),
+            ("a_name", &[]),
+        ] {
+            assert_eq!(cases_of(test).collect::<Vec<_>>(), expected, "{test}");
+        }
+    }
+
+    #[test]
+    fn what_failed_is_read_from_what_cargo_prints() {
+        let printed = "test a::b ... ok\ntest a::c ... FAILED\n\nfailures:\n\n---- a::c stdout ----\ntest x ... FAILED it said\n";
+        assert_eq!(failures(printed).into_iter().collect::<Vec<_>>(), ["a::c"]);
+    }
 }
