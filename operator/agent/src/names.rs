@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_in_vain_is_told_once_and_only_if_it_can_be_written() {
+    fn b08_what_is_asked_for_in_vain_is_told_once_and_only_if_it_can_be_written() {
         let names = Names::default();
         names.insert("docs.example");
         for name in ["docs.example.", "telemetry.example.", "TELEMETRY.example."] {

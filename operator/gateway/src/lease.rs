@@ -55,7 +55,7 @@ mod tests {
     use crate::{policies::Unjudged, testing::policies_with};
 
     #[tokio::test(start_paused = true)]
-    async fn a_gateway_that_is_cut_off_stops_allowing_and_goes_on_when_it_is_back() {
+    async fn b26_a_gateway_that_is_cut_off_stops_allowing_and_goes_on_when_it_is_back() {
         let (sender, policies) = watch::channel(policies_with(&json!([])));
         let is_reached = Arc::new(AtomicBool::new(true));
         let answers = {

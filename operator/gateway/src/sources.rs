@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_has_all_its_places_leaves_others_theirs() {
+    fn b25_an_address_that_has_all_its_places_leaves_others_theirs() {
         let (sources, loud, quiet) = (Sources::default(), [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let mut places: Vec<_> = (0..MAX_CONNECTIONS).map(|_| sources.enter(loud).unwrap()).collect();
         assert!(sources.enter(loud).is_none());

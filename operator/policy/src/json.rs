@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_with_two_readings_is_denied() {
+    fn b22_a_document_with_two_readings_is_denied() {
         let deep = "[".repeat(10_000);
         for body in [
             "",

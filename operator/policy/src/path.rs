@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_read_differently_is_no_path() {
+    fn b09_what_servers_read_differently_is_no_path() {
         use InvalidTarget::{Character, DotSegment, EmptySegment, Encoding, Escape, Long, Relative};
         for (written, error) in [
             ("", Relative),

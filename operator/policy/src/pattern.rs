@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_whole_paths_segment_by_segment() {
+    fn b09_a_pattern_matches_whole_paths_segment_by_segment() {
         for (pattern, matched, not) in [
             ("/", vec!["/"], vec!["/a"]),
             (

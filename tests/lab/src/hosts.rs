@@ -62,6 +62,7 @@ pub fn prepare() -> Result<()> {
     fs::write(paths::models(), "").context("creating the log of the providers of models")?;
     fs::write(paths::run(MODELS), MODELS_PROGRAM).context("writing the providers of models")?;
     fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")?;
+    fs::write(sites.join("slow"), "slow\n".repeat(2_000)).context("writing a page")?;
     // It ends with this program: a lab that was killed half way leaves nothing that still writes.
     let mut program = Command::new("setpriv");
     program.args(["--pdeathsig", "KILL", "python3", "-c", REGISTRIES_PROGRAM]).arg(paths::run(REGISTRIES));

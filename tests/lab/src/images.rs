@@ -89,34 +89,27 @@ pub fn ensure_all(cache: &Cache, toolchains: bool, progress: &Progress) -> Resul
 
 /// Without the agent, which ws brings into such an image: so it is built and loaded once, and not with each new agent.
 fn with_toolchains(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
-    let recipe = Recipe {
-        name: "toolchains",
-        image: TOOLCHAINS_IMAGE.to_owned(),
-        containerfile: paths::sources().join("images/toolchains.Containerfile"),
-        target: None,
-        files: vec![],
-        base: Some((BASE_IMAGE, base(cache, buildah, progress)?)),
-    };
-    buildah.build(&recipe, progress)
+    let base = (BASE_IMAGE, base(cache, buildah, progress)?);
+    buildah.build(&further("toolchains", TOOLCHAINS_IMAGE, base, vec![]), progress)
 }
 
 /// The workspace image, as it is built, on a base of one's own.
 fn with_agents(cache: &Cache, buildah: &Buildah, progress: &Progress) -> Result<Archive> {
-    let base = Recipe {
-        name: "agents-base",
-        image: AGENTS_BASE_IMAGE.to_owned(),
-        containerfile: paths::sources().join("images/agents.Containerfile"),
-        target: None,
-        files: vec![agents::ensure(cache, progress)?],
-        base: Some((BASE_IMAGE, base(cache, buildah, progress)?)),
-    };
-    let base = buildah.build(&base, progress)?;
+    let base = (BASE_IMAGE, base(cache, buildah, progress)?);
+    let agents = vec![agents::ensure(cache, progress)?];
+    let base = buildah.build(&further("agents-base", AGENTS_BASE_IMAGE, base, agents), progress)?;
     let recipe = Recipe {
         name: "agents",
         image: AGENTS_IMAGE.to_owned(),
         ..workspace(&servers()?, (AGENTS_BASE_IMAGE, base))
     };
     buildah.build(&recipe, progress)
+}
+
+/// What is put on a base for tests alone, with a `Containerfile` of that name.
+fn further(name: &'static str, image: &str, base: (&'static str, Archive), files: Vec<PathBuf>) -> Recipe {
+    let containerfile = paths::sources().join(format!("images/{name}.Containerfile"));
+    Recipe { name, image: image.to_owned(), containerfile, target: None, files, base: Some(base) }
 }
 
 /// Builds ws's own images of today's Debian, copies them to `repository` (a registry, and a path in it if one is wanted) and

@@ -93,7 +93,7 @@ async fn what_a_workspace_wrote_is_bounded_ascii() {
 }
 
 #[tokio::test]
-async fn a_flood_is_summed_up_and_leaves_others_their_lines() {
+async fn b25_a_flood_is_summed_up_and_leaves_others_their_lines() {
     let (loud, quiet, began) = (session(), session(), std::time::Instant::now());
     let lines = logged(|audit| {
         for _ in 0..100_000 {

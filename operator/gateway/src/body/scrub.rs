@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_is_found_at_every_place_and_split_anywhere() {
+    fn b24_every_spelling_is_found_at_every_place_and_split_anywhere() {
         for spelling in [
             SECRET.to_owned(),
             "736b2d616e742d312f322b333dc3a97e78".to_owned(),

@@ -52,13 +52,13 @@ const OWN: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_no_rule_names_stays_behind() {
+fn b16_b19_what_no_rule_names_stays_behind() {
     assert_eq!(out(&json!({}), None, OWN), Vec::<String>::new());
     assert_eq!(out(&json!({"headers": [{"name": "range"}]}), None, OWN), ["range: bytes=1-2"]);
 }
 
 #[test]
-fn the_credential_is_the_gateways_own() {
+fn b16_the_credential_is_the_gateways_own() {
     assert_eq!(out(&json!({}), Some("Bearer ours"), OWN), ["authorization: Bearer ours"]);
     let encoded = out(&json!({}), Some("Bearer ours"), &[("accept-encoding", "gzip")]);
     assert_eq!(encoded, ["authorization: Bearer ours"], "an answer that is encoded could hide it");

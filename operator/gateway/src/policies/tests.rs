@@ -50,7 +50,7 @@ fn a_workspace_reaches_what_it_picked_of_its_class() {
 }
 
 #[test]
-fn a_class_that_becomes_invalid_or_goes_denies_at_once() {
+fn b26_a_class_that_becomes_invalid_or_goes_denies_at_once() {
     let mut policies = Policies::default();
     let valid = json!({"rules": [rule("a", "a.example")]});
     policies.insert_class(class("c", &valid));

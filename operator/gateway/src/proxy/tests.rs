@@ -261,7 +261,7 @@ async fn a_refusal_is_recorded_everywhere_and_holds_no_content() {
 }
 
 #[tokio::test]
-async fn garbage_is_answered_with_an_error_and_closed() {
+async fn b10_garbage_is_answered_with_an_error_and_closed() {
     let gateway = gateway().await;
     let long = format!("GET http://a.example/{} HTTP/1.1\r\n\r\n", "x".repeat(20_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{}\r\n", "A: b\r\n".repeat(200));
@@ -302,7 +302,7 @@ async fn http_2_is_closed_and_recorded() {
 }
 
 #[tokio::test]
-async fn a_second_request_on_a_connection_is_not_served() {
+async fn b12_a_second_request_on_a_connection_is_not_served() {
     let gateway = gateway().await;
     let request = "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let answer = gateway.send(request.repeat(3).as_bytes()).await;
@@ -338,7 +338,7 @@ async fn a_head_that_does_not_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_have_all_connections() {
+async fn b25_one_address_cannot_have_all_connections() {
     let gateway = gateway().await;
     let mut held = Vec::new();
     for _ in 0..MAX_CONNECTIONS {

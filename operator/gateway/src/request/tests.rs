@@ -39,7 +39,7 @@ fn each_form_of_a_target_is_read() {
 }
 
 #[test]
-fn what_names_no_host_clearly_is_malformed() {
+fn b10_what_names_no_host_clearly_is_malformed() {
     for (method, target, hosts, expected) in [
         ("CONNECT", "a.example", &["a.example"][..], Malformed::Port),
         ("CONNECT", "http://a.example:443", &[], Malformed::Form),
@@ -94,7 +94,7 @@ fn the_record_holds_the_host_and_no_password() {
 }
 
 #[test]
-fn on_a_tunnel_every_name_is_the_tunnels() {
+fn b04_b05_on_a_tunnel_every_name_is_the_tunnels() {
     let tunnel = Destination { host: Host::parse("a.example").unwrap(), port: 443 };
     let read = |target: &str, hosts: &[&str]| {
         let head = head("GET", target, hosts).unwrap();

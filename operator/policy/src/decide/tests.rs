@@ -189,7 +189,7 @@ const DENIED: &[(&str, &str, Length, &str)] = &[
 ];
 
 #[test]
-fn what_no_rule_names_is_denied_with_the_nearest_reason() {
+fn a08_b01_b02_b11_b19_what_no_rule_names_is_denied_with_the_nearest_reason() {
     for (method, url, body, reason) in DENIED {
         let denied = verdict(&policy(None), &request(method, url, *body));
         assert_eq!(denied, Err((*reason).to_owned()), "{method} {url}");
@@ -197,7 +197,7 @@ fn what_no_rule_names_is_denied_with_the_nearest_reason() {
 }
 
 #[test]
-fn a_workspace_can_only_narrow() {
+fn g03_a_workspace_can_only_narrow() {
     let all = policy(None);
     let names: Vec<_> = all.rules().map(|rule| rule.name.clone()).collect();
     let mut allowed = 0;
@@ -236,7 +236,7 @@ fn a_rule_that_the_workspace_left_out_is_named() {
 }
 
 #[test]
-fn a_body_decides_where_a_rule_looks_into_it() {
+fn b17_a_body_decides_where_a_rule_looks_into_it() {
     let request = request("POST", "https://api.example.com/v1/messages", Length::Unknown);
     let decide_with = |body: &[u8]| match decide(&policy(None), &request).unwrap() {
         Decision::NeedsBody(undecided) => {
@@ -260,7 +260,7 @@ fn a_body_decides_where_a_rule_looks_into_it() {
 }
 
 #[test]
-fn only_what_may_be_uninspected_is_tunnelled() {
+fn b01_only_what_may_be_uninspected_is_tunnelled() {
     let tunnel = |host: &str, port| decide_tunnel(&policy(None), &Host::parse(host).unwrap(), port);
     for (host, port) in [("docs.example.com", 443), ("old.example.com", 80), ("ollama.models.svc", 11434)] {
         assert!(matches!(tunnel(host, port), Ok(Tunnel::Inspected)), "{host}:{port}");
@@ -283,7 +283,7 @@ fn only_what_may_be_uninspected_is_tunnelled() {
 }
 
 #[test]
-fn methods_are_told_apart_by_case() {
+fn b11_methods_are_told_apart_by_case() {
     let lower = Request {
         method: Method::from_bytes(b"get").unwrap(),
         ..request("GET", "https://docs.example.com/", Length::None)

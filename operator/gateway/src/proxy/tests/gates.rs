@@ -26,7 +26,7 @@ async fn fetch(answer: &'static str, rule: &Value, path: &str) -> (String, Strin
 }
 
 #[tokio::test]
-async fn a_package_that_no_rule_names_is_not_even_asked_for() {
+async fn b18_a_package_that_no_rule_names_is_not_even_asked_for() {
     let names = json!({"packages": {"names": ["left-pad", "@acme/*"]}});
     for path in
         ["/left-pad", "/left-pad/-/left-pad-1.3.0.tgz", "/@acme%2Fshop", "/@acme/shop/-/shop-1.0.0.tgz"]
@@ -40,7 +40,7 @@ async fn a_package_that_no_rule_names_is_not_even_asked_for() {
 }
 
 #[tokio::test]
-async fn a_version_is_passed_on_once_it_has_been_there_for_long() {
+async fn b18_a_version_is_passed_on_once_it_has_been_there_for_long() {
     let day = json!({"packages": {"minimumAge": "24h"}});
     let path = "/left-pad/-/left-pad-1.3.0.tgz";
     assert_eq!(fetch(OLD, &day, path).await.0, "hello");

@@ -20,7 +20,7 @@ fn greeting(host_key: &russh::keys::PrivateKey, pod_uid: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_the_agent_speaks_for_its_workspace() {
+async fn b13_only_the_agent_speaks_for_its_workspace() {
     let gateway = gateway().await;
     let own = greeting(&host_key(), "pod-uid");
     assert!(gateway.greeted(&own).await.ends_with(DENIED), "the control");

@@ -77,7 +77,7 @@ async fn what_is_allowed_arrives_made_anew_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn each_request_of_a_connection_is_decided_on() {
+async fn b12_each_request_of_a_connection_is_decided_on() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
     let allow = json!({"methods": ["GET"], "paths": ["/good"]});
     gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
@@ -91,7 +91,7 @@ async fn each_request_of_a_connection_is_decided_on() {
 }
 
 #[tokio::test]
-async fn in_a_tunnel_requests_are_decided_on_too() {
+async fn b04_in_a_tunnel_requests_are_decided_on_too() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
     let allow = json!({"methods": ["GET"], "paths": ["/good"]});
     gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
@@ -109,7 +109,7 @@ async fn in_a_tunnel_requests_are_decided_on_too() {
 }
 
 #[tokio::test]
-async fn a_stream_is_cut_when_the_policy_changes() {
+async fn a13_a_stream_is_cut_when_the_policy_changes() {
     const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
     for is_in_tunnel in [false, true] {
         let (gateway, server) = (gateway().await, server(ENDLESS).await);
@@ -138,7 +138,7 @@ async fn a_stream_is_cut_when_the_policy_changes() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_inside_is_no_way_out() {
+async fn b14_a_name_that_leads_inside_is_no_way_out() {
     let gateway = gateway().await;
     let rules = json!([{"name": "rebound", "hosts": ["rebound.example"], "scheme": "http",
         "allow": [{"methods": ["GET"], "paths": ["/"]}]}]);
@@ -151,7 +151,7 @@ async fn a_name_that_leads_inside_is_no_way_out() {
 }
 
 #[tokio::test]
-async fn a_body_that_a_rule_looks_into_is_decided_on_whole() {
+async fn b17_b22_a_body_that_a_rule_looks_into_is_decided_on_whole() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
     let allow = json!({"methods": ["POST"], "paths": ["/"],
         "body": {"max": "1Ki", "json": {"required": ["model"], "forbidden": ["mcp_servers"]}}});
@@ -193,7 +193,7 @@ async fn a_body_that_cannot_be_looked_into_goes_where_nobody_looks() {
 }
 
 #[tokio::test]
-async fn a_body_is_cut_before_it_is_longer_than_allowed() {
+async fn b20_a_body_is_cut_before_it_is_longer_than_allowed() {
     let (gateway, server) = (gateway().await, server("").await);
     let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}});
     gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
@@ -271,7 +271,7 @@ async fn b20_a_body_without_a_length_is_cut_at_the_budget_before_its_end() {
 }
 
 #[tokio::test]
-async fn what_one_request_may_send_is_bounded_too() {
+async fn b20_what_one_request_may_send_is_bounded_too() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
     let mut rule = rule(&server, &json!({"methods": ["GET"], "paths": ["/**"]}));
     rule["budget"] = json!({"request": "200"});
