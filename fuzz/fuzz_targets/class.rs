@@ -57,6 +57,7 @@ fuzz_target!(|written: &str| {
                     path: ws_policy::path::Path::parse("/").expect("a path"),
                     query: ws_policy::path::Query::default(),
                     body: Length::None,
+                    opens_web_socket: false,
                 };
                 assert!(decide(&none, &request).is_err(), "who picks nothing reaches nothing");
                 if let Ok(Decision::Allowed(allowed)) = decide(&all, &request) {
