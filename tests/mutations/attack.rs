@@ -64,6 +64,9 @@ impl<'a> Attack<'a> {
     pub(crate) fn failed<'c>(&self, cases: impl IntoIterator<Item = &'c str>) -> Result<BTreeSet<String>> {
         let names: Vec<String> = cases.into_iter().map(|case| case.to_lowercase() + "_").collect();
         let mut failed = BTreeSet::new();
+        if names.is_empty() {
+            return Ok(failed);
+        }
         for (tests, at_once) in TESTS {
             // Tests send signals, which what starts them in the background has them ignore.
             let mut cargo = Command::new("env");

@@ -90,7 +90,8 @@ async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> R
 fn row(mutation: &Mutation, noticed: &BTreeSet<String>) -> String {
     let cases: BTreeSet<String> = noticed.iter().flat_map(|test| cases_of(test)).collect();
     let cases: Vec<String> = cases.into_iter().collect();
-    let mut tests: Vec<&str> = noticed.iter().map(|test| last(test)).collect();
+    let tests: BTreeSet<&str> = noticed.iter().map(|test| last(test)).collect();
+    let mut tests: Vec<&str> = tests.into_iter().collect();
     // What is named after a case says most.
     tests.sort_by_key(|test| cases_of(test).next().is_none());
     let more = format!("and {} more", tests.len().saturating_sub(SHOWN));

@@ -189,7 +189,7 @@ const DENIED: &[(&str, &str, Length, &str)] = &[
 ];
 
 #[test]
-fn a08_b01_b02_b11_b19_what_no_rule_names_is_denied_with_the_nearest_reason() {
+fn what_no_rule_names_is_denied_with_the_nearest_reason() {
     for (method, url, body, reason) in DENIED {
         let denied = verdict(&policy(None), &request(method, url, *body));
         assert_eq!(denied, Err((*reason).to_owned()), "{method} {url}");
