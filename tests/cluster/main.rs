@@ -4,6 +4,7 @@
 
 mod admission;
 mod agents;
+mod channels;
 mod delivery;
 mod egress;
 mod errors;

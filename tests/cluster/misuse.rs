@@ -29,8 +29,10 @@ pub(crate) fn is_refused(answer: &str) -> bool {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn b01_a_tunnel_leads_only_where_a_rule_leads() -> Result<()> {
-    with_rules(json!([reading("docs", &[HOST])]), async |out| {
+async fn b01_a_tunnel_and_a_request_lead_only_where_a_rule_leads() -> Result<()> {
+    let mut plain = reading("plain", &["static.docs.example"]);
+    plain["scheme"] = "http".into();
+    with_rules(json!([reading("docs", &[HOST]), plain]), async |out| {
         let gateway = gateway(out).await?;
         let cluster = out.lab.fields("default", "service/kubernetes", "{.spec.clusterIP}").await?;
         let mut targets: Vec<String> = [
@@ -59,12 +61,23 @@ async fn b01_a_tunnel_leads_only_where_a_rule_leads() -> Result<()> {
         .map(str::to_owned)
         .into();
         targets.extend([format!("{gateway}:3128"), format!("{gateway}:3129"), format!("{cluster}:443")]);
-        let vectors: Vec<_> = targets.iter().map(|target| connect(target)).collect();
+        let mut vectors: Vec<_> = targets.iter().map(|target| connect(target)).collect();
+        // Without a tunnel, to another port of a host that a rule names.
+        let request = |port: u16| {
+            let host = format!("static.docs.example:{port}");
+            Vector::plain(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+        };
+        for port in [443, 8080] {
+            targets.push(format!("port {port}"));
+            vectors.push(request(port));
+        }
         for (target, answer) in targets.iter().zip(answers(&out.ws, "out", &vectors).await?) {
             ensure!(is_refused(&answer), "{target}: {answer}");
         }
         let allowed = answers(&out.ws, "out", &[connect("docs.example:443")]).await?;
         ensure!(allowed[0].starts_with("HTTP/1.1 200 "), "the control: {allowed:?}");
+        let allowed = answers(&out.ws, "out", &[request(80)]).await?;
+        ensure!(allowed[0].contains("ws-lab docs"), "the control: {allowed:?}");
         ensure!(!out.lab.resolved()?.contains("telemetry.example."), "a name was asked for");
         Ok(())
     })

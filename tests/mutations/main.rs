@@ -2,9 +2,15 @@
 //! notices is none.
 //!
 //! Works on a copy of the tree, with a target folder of its own: the crates' own tests run there, and a gateway is built of it, which
-//! the red team then attacks in the lab. Needs the lab with ws installed. Arguments pick defences by a part of their text.
+//! the red team then attacks in the lab. Needs the lab with ws installed. Arguments pick defences by a part of their text, whose rows of
+//! the results are written anew.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -58,7 +64,7 @@ async fn main() -> Result<()> {
     let noticed: BTreeSet<String> = [tree.failed()?, attack.failed(cases)?].into_iter().flatten().collect();
     ensure!(noticed.is_empty(), "with all defences on, these fail: {noticed:?}");
 
-    let mut table = HEAD.to_owned();
+    let mut rows = BTreeMap::new();
     let mut unnoticed = 0;
     for mutation in chosen {
         let noticed = without(mutation, &tree, &mut attack).await;
@@ -66,11 +72,11 @@ async fn main() -> Result<()> {
         unnoticed += usize::from(noticed.is_empty());
         let row = row(mutation, &noticed);
         print!("{row}");
-        table.push_str(&row);
+        rows.insert(mutation.defence.as_str(), row);
     }
-    if parts.is_empty() {
-        fs::write(root.join(RESULTS), table)?;
-    }
+    let results = root.join(RESULTS);
+    let before = fs::read_to_string(&results).unwrap_or_default();
+    fs::write(results, table(&all, &rows, &before))?;
     ensure!(unnoticed == 0, "{unnoticed} defences may be off unnoticed");
     Ok(())
 }
@@ -85,6 +91,16 @@ async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> R
     }
     off.undo()?;
     Ok(noticed)
+}
+
+/// The rows of all defences, as far as they are known: new ones, and those of the results `before`.
+fn table(all: &[Mutation], rows: &BTreeMap<&str, String>, before: &str) -> String {
+    let known = |mutation: &Mutation| {
+        let start = format!("| {} |", mutation.defence);
+        let before = || before.lines().find(|line| line.starts_with(&start)).map(|line| format!("{line}\n"));
+        rows.get(mutation.defence.as_str()).cloned().or_else(before)
+    };
+    all.iter().filter_map(known).fold(HEAD.to_owned(), |table, row| table + &row)
 }
 
 fn row(mutation: &Mutation, noticed: &BTreeSet<String>) -> String {
