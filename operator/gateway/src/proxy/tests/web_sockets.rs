@@ -172,7 +172,8 @@ async fn b21_what_is_too_long_or_too_much_ends_the_conversation_unsent() {
         for message in messages {
             socket.send(message).await.ok();
         }
-        while let Some(Ok(_)) = socket.next().await {}
+        let end = timeout(PATIENCE, async { while let Some(Ok(_)) = socket.next().await {} });
+        assert!(end.await.is_ok(), "it ends");
         drop(socket);
         gateway.settle().await;
         assert!(got.text().matches('x').count() <= 1_000, "{reason}");
