@@ -3,14 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source tests/built.sh
-lab=$built/lab
-trap '$lab down' EXIT
-$lab down
-$lab up
-tests/install.sh chart
-mapfile -t images < <($lab images --toolchains)
-$lab load "${images[@]}"
+source tests/booted.sh
 # Built before anything is measured by whether it passes.
 cargo test --release --locked --workspace --no-run
 "$built/mutations" "$@"
