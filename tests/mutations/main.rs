@@ -66,6 +66,7 @@ async fn main() -> Result<()> {
 
     let mut rows = BTreeMap::new();
     let mut unnoticed = 0;
+    let results = root.join(RESULTS);
     for mutation in chosen {
         let noticed = without(mutation, &tree, &mut attack).await;
         let noticed = noticed.with_context(|| mutation.defence.clone())?;
@@ -73,10 +74,9 @@ async fn main() -> Result<()> {
         let row = row(mutation, &noticed);
         print!("{row}");
         rows.insert(mutation.defence.as_str(), row);
+        let before = fs::read_to_string(&results).unwrap_or_default();
+        fs::write(&results, table(&all, &rows, &before))?;
     }
-    let results = root.join(RESULTS);
-    let before = fs::read_to_string(&results).unwrap_or_default();
-    fs::write(results, table(&all, &rows, &before))?;
     ensure!(unnoticed == 0, "{unnoticed} defences may be off unnoticed");
     Ok(())
 }
