@@ -1,7 +1,9 @@
 //! What an admin should know of a rule before others use it. A warning is no error: the rule does what it says.
 
 use serde::Serialize;
-use ws_api::egress::{EgressRule, Requests};
+use ws_api::egress::{EgressRule, Packages, Requests};
+
+use crate::pattern::REST;
 
 /// Hosts at which anybody may have an account or a bucket, by the end of their name.
 const SHARED: &[&str] = &[
@@ -70,6 +72,9 @@ fn of_rule(rule: &EgressRule) -> Vec<String> {
             found.push(format!("it takes writes everywhere below {}", requests.paths.join(", ")));
         }
     }
+    if !holds_names(rule.packages.as_ref()) && allow.iter().any(is_of_modules) {
+        found.push("a module's name says from where it is fetched: without `packages` that name some, a workspace may have any host asked, with anything in the name".to_owned());
+    }
     if rule.scheme == Some(ws_api::egress::Scheme::Http) {
         found.push("whoever is on the way reads and changes what is sent: it is plain http".to_owned());
     }
@@ -94,6 +99,16 @@ fn is_credential(header: &str) -> bool {
     CREDENTIALS.iter().any(|mark| header.contains(mark))
 }
 
+fn holds_names(packages: Option<&Packages>) -> bool {
+    packages.is_some_and(|packages| packages.names.is_some() || packages.from_lockfiles.is_some())
+}
+
+/// Whether packages have paths for names, which begin with a host as Go's do (<https://go.dev/ref/mod#module-path>).
+fn is_of_modules(requests: &Requests) -> bool {
+    let name = requests.package.as_ref().and_then(|package| package.name.as_ref());
+    name.is_some_and(|name| name.contains(REST))
+}
+
 fn writes(requests: &Requests) -> bool {
     requests.methods.iter().any(|method| !READING.contains(&method.as_str()))
 }
@@ -114,8 +129,12 @@ mod tests {
     #[test]
     fn a_preset_with_a_credential_warns_of_nothing() {
         for name in Preset::names() {
-            let rule = json!({"name": name, "preset": name, "hosts": ["a.example"], "repositories": ["acme/shop"],
+            let mut rule = json!({"name": name, "preset": name, "hosts": ["a.example"], "repositories": ["acme/shop"],
                 "credential": {"secretName": "s", "key": "k"}});
+            if name == "go" {
+                assert!(warnings(json!([rule]))[0].contains("any host asked"));
+                rule["packages"] = json!({"names": ["acme.example/*"]});
+            }
             assert_eq!(warnings(json!([rule])), Vec::<String>::new(), "{name}");
         }
     }

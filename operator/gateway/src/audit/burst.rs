@@ -142,10 +142,19 @@ mod tests {
         assert_eq!(burst.release(Decision::Denied), Held { count: 0, seq: 10_000 });
     }
 
+    /// One that has no more lines for denials, and since when.
+    fn spent() -> (Burst, Instant) {
+        let (mut burst, now) = (Burst::default(), Instant::now());
+        for _ in 0..DENIED.lines {
+            assert!(matches!(burst.admit(Decision::Denied, now), Admission::Write { .. }));
+        }
+        assert!(matches!(burst.admit(Decision::Denied, now), Admission::Hold { first: true, .. }));
+        (burst, now)
+    }
+
     #[test]
     fn a_quiet_workspace_gets_its_burst_back() {
-        let (mut burst, start) = (Burst::default(), Instant::now());
-        while matches!(burst.admit(Decision::Denied, start), Admission::Write { .. }) {}
+        let (mut burst, start) = spent();
         let later = start + REFILL * DENIED.lines * 2;
         for _ in 0..DENIED.lines {
             assert!(matches!(burst.admit(Decision::Denied, later), Admission::Write { .. }));
@@ -155,8 +164,7 @@ mod tests {
 
     #[test]
     fn denials_take_no_line_from_what_is_allowed() {
-        let (mut burst, now) = (Burst::default(), Instant::now());
-        while matches!(burst.admit(Decision::Denied, now), Admission::Write { .. }) {}
+        let (mut burst, now) = spent();
         assert!(matches!(burst.admit(Decision::Allowed, now), Admission::Write { seq: 34 }));
         assert_eq!(burst.release(Decision::Allowed).count, 0);
     }

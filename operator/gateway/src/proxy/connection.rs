@@ -83,15 +83,7 @@ async fn requests(
             })
         })
     });
-    let http = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(Lingering::new(stream)), service)
-            .with_upgrades()
-    );
+    let http = pin!(http1().serve_connection(TokioIo::new(Lingering::new(stream)), service).with_upgrades());
     if let Err(error) = to_end(http, closing, UpgradeableConnection::graceful_shutdown).await {
         debug!(%error, source = %caller.source, "a connection broke");
         if error.is_parse() {
@@ -99,6 +91,14 @@ async fn requests(
         }
     }
     lock(&tunnel).take()
+}
+
+/// How HTTP/1.1 is read from a workspace.
+pub fn http1() -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http1.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
+    http1
 }
 
 /// Serves a connection to its end; once it is `closing`, to the end of what is under way on it.

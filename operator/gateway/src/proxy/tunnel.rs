@@ -35,7 +35,7 @@ use ws_policy::{
 
 use super::{
     Proxy,
-    connection::{HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, to_end},
+    connection::{self, HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, to_end},
     own,
 };
 use crate::{
@@ -217,15 +217,7 @@ impl Inspected {
                 Ok::<_, Infallible>(response)
             })
         });
-        let http = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_header_size(MAX_HEAD)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(stream, service)
-                .with_upgrades()
-        );
+        let http = pin!(connection::http1().serve_connection(stream, service).with_upgrades());
         self.ended(to_end(http, &closing, http1::UpgradeableConnection::graceful_shutdown).await);
         let conversation = lock(&opened).take();
         if let Some(conversation) = conversation {
