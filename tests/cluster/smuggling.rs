@@ -9,7 +9,7 @@ use ws_tests::{
     raw::{Vector, answers},
 };
 
-use crate::way_out::with_rules;
+use crate::{spellings::arrived, way_out::with_rules};
 
 const HOST: &str = "docs.example";
 
@@ -66,8 +66,7 @@ async fn b12_nothing_follows_a_refusal_on_its_connection() -> Result<()> {
                 answer.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
             ensure!(matches!(statuses[..], ["404", "403" | "413"]), "{number}: {answer}");
         }
-        let arrived = out.lab.asked("/")?.into_iter().filter(|request| request.to_string().contains(&canary));
-        let arrived: Vec<_> = arrived.collect();
+        let arrived = arrived(out, &canary)?;
         ensure!(arrived.len() == vectors.len(), "{arrived:?}");
         ensure!(arrived.iter().all(|request| !request.to_string().contains("hidden")), "{arrived:?}");
         let both = Vector::within(HOST, [get("first"), hidden].concat());

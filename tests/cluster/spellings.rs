@@ -158,7 +158,7 @@ async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
 }
 
 /// The requests with this in them that the web server got.
-fn arrived(out: &Out<'_>, canary: &str) -> Result<Vec<Value>> {
+pub(crate) fn arrived(out: &Out<'_>, canary: &str) -> Result<Vec<Value>> {
     let requests = out.lab.asked("")?;
     Ok(requests.into_iter().filter(|request| request.to_string().contains(canary)).collect())
 }
