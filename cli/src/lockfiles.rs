@@ -16,7 +16,7 @@ const LONGEST_FILE: u64 = 64 << 20;
 type Reader = fn(&str) -> Vec<String>;
 
 /// The lockfiles that are known, as they are called in a project's top folder.
-const LOCKFILES: [(&str, Registry, Reader); 11] = [
+pub const LOCKFILES: [(&str, Registry, Reader); 11] = [
     ("Cargo.lock", Registry::Cargo, cargo),
     ("go.sum", Registry::Go, go),
     ("npm-shrinkwrap.json", Registry::Npm, npm),

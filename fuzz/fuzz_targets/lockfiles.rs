@@ -13,24 +13,11 @@ use ws_policy::package::normalized;
 #[path = "../../cli/src/lockfiles.rs"]
 mod lockfiles;
 
-const FILES: [&str; 11] = [
-    "Cargo.lock",
-    "go.sum",
-    "npm-shrinkwrap.json",
-    "package-lock.json",
-    "pnpm-lock.yaml",
-    "yarn.lock",
-    "Pipfile.lock",
-    "pdm.lock",
-    "poetry.lock",
-    "requirements.txt",
-    "uv.lock",
-];
-
 static PROJECT: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a folder"));
 
 fuzz_target!(|input: &str| {
-    let Some((name, text)) = input.split_once('\n').filter(|(name, _)| FILES.contains(name)) else { return };
+    let is_lockfile = |name: &str| lockfiles::LOCKFILES.iter().any(|(file, ..)| name == *file);
+    let Some((name, text)) = input.split_once('\n').filter(|(name, _)| is_lockfile(name)) else { return };
     let file = PROJECT.path().join(name);
     fs::write(&file, text).expect("a file");
     let Locked { cargo, go, npm, pypi } = lockfiles::read(PROJECT.path());

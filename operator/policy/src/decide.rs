@@ -85,7 +85,7 @@ pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
         return Err(nearest.unwrap_or_else(|| unnamed(policy, &request.host)));
     };
     let allowed = Allowed { class: policy.class.clone(), rule: first.0, allowance: first.1 };
-    if allowed.body().is_none_or(|body| body.json.is_none()) {
+    if !allowed.hangs_on_body() {
         return Ok(Decision::Allowed(allowed));
     }
     Ok(Decision::NeedsBody(Undecided { class: policy.class.clone(), candidates }))
@@ -138,7 +138,7 @@ impl Undecided {
 
     /// What allows it whatever its body says, if something does.
     pub fn whatever_it_says(&self) -> Option<Allowed> {
-        self.allowed().find(|allowed| allowed.body().is_none_or(|body| body.json.is_none()))
+        self.allowed().find(|allowed| !allowed.hangs_on_body())
     }
 
     /// Decides on the request with its whole body.
@@ -217,6 +217,11 @@ impl Allowed {
     /// What its body has to keep to; none: it has none.
     pub fn body(&self) -> Option<&BodyRule> {
         self.allowance()?.body.as_ref()
+    }
+
+    /// Whether it is permission only once its body was looked into.
+    fn hangs_on_body(&self) -> bool {
+        self.body().is_some_and(BodyRule::is_json)
     }
 }
 

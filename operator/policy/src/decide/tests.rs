@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn policy(picks: Option<&[&str]>) -> Policy {
+fn class() -> ClassPolicy {
     let egress = json!({"rules": [
         {"name": "model", "hosts": ["api.example.com"], "credential": {"secretName": "model", "key": "key"}, "allow": [
             {"methods": ["POST"], "paths": ["/v1/messages"], "query": ["beta=true"], "body": {"max": "1Ki", "json": {"required": ["model"]}}},
@@ -17,10 +17,12 @@ fn policy(picks: Option<&[&str]>) -> Policy {
         {"name": "vpn", "hosts": ["vpn.example.com"], "passthrough": {"acknowledged": "uninspected"}, "budget": {"upload": "1Mi"}},
         {"name": "crates", "preset": "cargo", "hosts": ["crates.example.com"]},
     ]});
-    let class =
-        ClassPolicy::compile("default".parse().unwrap(), &serde_json::from_value(egress).unwrap()).unwrap();
+    ClassPolicy::compile("default".parse().unwrap(), &serde_json::from_value(egress).unwrap()).unwrap()
+}
+
+fn policy(picks: Option<&[&str]>) -> Policy {
     let picks = picks.map(|picks| picks.iter().map(|pick| (*pick).to_owned()).collect::<Vec<_>>());
-    Policy::of(Arc::new(class), picks.as_deref())
+    Policy::of(Arc::new(class()), picks.as_deref())
 }
 
 fn request(method: &str, url: &str, body: Length) -> Request {
@@ -280,6 +282,23 @@ fn b01_only_what_may_be_uninspected_is_tunnelled() {
     }
     let left_out = decide_tunnel(&policy(Some(&[])), &Host::parse("vpn.example.com").unwrap(), 443);
     assert!(matches!(left_out, Err(Denied::RuleNotPicked { .. })));
+}
+
+#[test]
+fn b08_an_address_is_no_host_even_if_a_rule_names_it() {
+    let mut class = class();
+    for address in ["192.0.2.1", "[2001:db8::1]"] {
+        class.by_host.insert(address.to_owned(), class.by_host["docs.example.com"]);
+    }
+    let policy = Policy::of(Arc::new(class), None);
+    for address in ["192.0.2.1", "[2001:db8::1]"] {
+        let request = request("GET", &format!("https://{address}/"), Length::None);
+        assert!(matches!(decide(&policy, &request), Err(Denied::IpLiteral { .. })), "{address}");
+        assert!(
+            matches!(decide_tunnel(&policy, &request.host, 443), Err(Denied::IpLiteral { .. })),
+            "{address}"
+        );
+    }
 }
 
 #[test]
