@@ -161,6 +161,9 @@ pub struct DeniedHost {
     pub host: String,
     pub count: i64,
     pub at: Time,
+    /// The gateway's name for why the last request there was denied, as in the audit log: `host-not-allowed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// When each step was done.
