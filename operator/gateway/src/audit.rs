@@ -61,6 +61,8 @@ pub struct Passage {
     pub path: Option<String>,
     /// Of the answer; none: there was none, or it is no request.
     pub status: Option<StatusCode>,
+    /// Whether it was answered that there is no such thing, by a rule that counts that.
+    pub is_missing: bool,
     /// Why it did not come to its end.
     pub failure: Option<Reason>,
     /// Whether the gateway put a credential in.
@@ -139,6 +141,7 @@ impl Passage {
             rule: allowed.rule_name().to_owned(),
             path: path.and_then(|path| allowed.path_pattern(path)),
             status: None,
+            is_missing: false,
             failure: None,
             has_credential,
             sent_bytes: 0,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Shared};
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -43,6 +43,9 @@ pub enum BodyError {
     Credential,
 }
 
+/// Resolves when what is under way is allowed no longer.
+pub type Lost = Shared<BoxFuture<'static, ()>>;
+
 /// Bytes that have passed. Clones count the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
@@ -68,6 +71,7 @@ pub struct Outward {
     /// What it is if more come.
     pub beyond: Option<BodyError>,
     pub tally: Tally,
+    pub lost: Lost,
 }
 
 /// A body on its way back, as long as it is allowed.
@@ -77,8 +81,7 @@ pub struct Inward<R> {
     pub search: Option<Search>,
     /// What follows when all that was held back is passed on.
     pub trailers: Option<HeaderMap>,
-    /// Resolves when it is allowed no longer.
-    pub lost: BoxFuture<'static, ()>,
+    pub lost: Lost,
     pub tally: Tally,
     /// Dropped when the body is at its end, or nobody wants more of it.
     pub record: R,
@@ -135,6 +138,9 @@ impl hyper::body::Body for Outward {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if Pin::new(&mut self.lost).poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.tally.failure.note(BodyError::Revoked))));
+        }
         loop {
             let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
                 return Poll::Ready(None);
@@ -167,7 +173,7 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.lost.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut self.lost).poll(cx).is_ready() {
             return Poll::Ready(Some(Err(self.tally.failure.note(BodyError::Revoked))));
         }
         loop {

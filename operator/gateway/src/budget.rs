@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use ws_policy::decide::{Allowed, Budget, Purse};
 
 use crate::{
@@ -30,6 +31,15 @@ pub struct Reserved {
     bytes: Option<u64>,
     /// How many were sent.
     sent: Counter,
+}
+
+/// One of the answers of a rule that may say there is no such thing. It is taken before anything is asked, and given back when this is
+/// dropped if there was something.
+#[derive(Debug)]
+pub struct Guess {
+    session: Arc<Session>,
+    rule: String,
+    is_right: bool,
 }
 
 /// Sets aside what a request may send: at least `least` bytes, at most `most`. Counts what is `sent`.
@@ -79,22 +89,29 @@ pub async fn spend(
     reserve(reports, session, allowed, (bytes, bytes), sent).await.map(drop)
 }
 
-/// Whether a rule still has answers left that may say there is no such thing.
+/// Takes one of the answers that a rule has left which may say there is no such thing; none if it does not count them.
 ///
 /// They are counted by each replica for itself, from what the status says when it first needs to know: a workspace speaks to one
 /// replica as long as that lives.
-pub async fn allows_guess(reports: &Reports, session: &Session, allowed: &Allowed) -> Result<(), Refusal> {
+pub async fn guess(
+    reports: &Reports,
+    session: &Arc<Session>,
+    allowed: &Allowed,
+) -> Result<Option<Guess>, Refusal> {
     let rule = allowed.rule_name();
-    let Some(max) = allowed.rule().and_then(|rule| rule.not_found) else { return Ok(()) };
-    let counted = session.not_found().get(rule).copied();
-    let count = if let Some(count) = counted {
-        count
-    } else {
+    let Some(max) = allowed.rule().and_then(|rule| rule.not_found) else { return Ok(None) };
+    if !session.not_found().contains_key(rule) {
         let before = Box::pin(reports.not_found(session, rule)).await;
         let before = before.map_err(|_| Refusal::BudgetUnknown(rule.to_owned()))?;
-        *session.not_found().entry(rule.to_owned()).or_insert(before)
-    };
-    if count < max { Ok(()) } else { Err(Refusal::Guesses { rule: rule.to_owned(), max }) }
+        session.not_found().entry(rule.to_owned()).or_insert(before);
+    }
+    let mut counts = session.not_found();
+    let count = counts.entry(rule.to_owned()).or_default();
+    if *count >= max {
+        return Err(Refusal::Guesses { rule: rule.to_owned(), max });
+    }
+    *count += 1;
+    Ok(Some(Guess { session: session.clone(), rule: rule.to_owned(), is_right: false }))
 }
 
 /// Takes bytes that are set aside already.
@@ -118,6 +135,34 @@ impl Drop for Reserved {
         if let (Some(purse), Some(bytes)) = (self.purse.take(), self.bytes) {
             let unsent = bytes.saturating_sub(self.sent.get());
             *self.session.purses().entry(purse).or_default() += unsent;
+        }
+    }
+}
+
+impl Guess {
+    /// Takes note of the answer; whether it said that there is no such thing, in whichever words: a registry may as well say that it
+    /// is forbidden. What is broken off before an answer was asked as well.
+    pub fn answered(&mut self, status: Option<StatusCode>, is_unreachable: bool) -> bool {
+        let asks_to_wait = |status| {
+            matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+            )
+        };
+        self.is_right = match status {
+            Some(status) => !status.is_client_error() || asks_to_wait(status),
+            None => is_unreachable,
+        };
+        !self.is_right
+    }
+}
+
+impl Drop for Guess {
+    fn drop(&mut self) {
+        if self.is_right
+            && let Some(count) = self.session.not_found().get_mut(&self.rule)
+        {
+            *count = count.saturating_sub(1);
         }
     }
 }

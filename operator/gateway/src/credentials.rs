@@ -10,7 +10,7 @@ use http::HeaderValue;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::timeout;
+use tokio::{sync, time::timeout};
 use tracing::warn;
 use ws_policy::class::Credential;
 
@@ -18,6 +18,8 @@ use crate::{body::Spellings, session::lock};
 
 /// How long a value is used before it is read again, so that one which was changed soon holds.
 const FRESH: Duration = Duration::from_secs(10);
+/// How long it is taken for granted that there is none.
+const MISSING: Duration = Duration::from_secs(1);
 /// How long a value may be used that cannot be read again.
 const USABLE: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,16 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Credentials {
     secrets: Api<Secret>,
-    read: Arc<Mutex<HashMap<Place, Read>>>,
+    /// Each is read by one request at a time, for all that wait for it.
+    read: Arc<Mutex<HashMap<Place, Arc<sync::Mutex<Read>>>>>,
 }
 
 /// Name of a Secret, and a key in it.
 type Place = (String, String);
 
-#[derive(Clone)]
+/// What was read last, and when it was tried last.
+#[derive(Default)]
 struct Read {
-    secret: Arc<Value>,
-    at: Instant,
+    secret: Option<(Arc<Value>, Instant)>,
+    tried: Option<Instant>,
 }
 
 /// A credential's value.
@@ -58,24 +62,17 @@ impl Credentials {
     /// The value of a credential.
     pub async fn get(&self, credential: &Credential) -> Result<Arc<Value>, Unreadable> {
         let place = (credential.secret_name.clone(), credential.key.clone());
-        let known = lock(&self.read).get(&place).cloned();
-        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < FRESH) {
-            return Ok(known.secret.clone());
-        }
-        match Box::pin(self.fetch(&place)).await {
-            Ok(text) => {
-                let text = text.ok_or(Unreadable)?;
-                let spellings = Arc::new(Spellings::of(text.expose_secret()));
-                let secret = Arc::new(Value { text, spellings });
-                lock(&self.read).insert(place, Read { secret: secret.clone(), at: Instant::now() });
-                Ok(secret)
+        let read = lock(&self.read).entry(place.clone()).or_default().clone();
+        let mut read = read.lock().await;
+        if !read.is_fresh() {
+            match Box::pin(self.fetch(&place)).await {
+                Ok(text) => read.secret = text.map(|text| (Arc::new(Value::of(text)), Instant::now())),
+                Err(error) => warn!(secret = place.0, error, "cannot read a credential"),
             }
-            Err(error) => {
-                warn!(secret = place.0, error, "cannot read a credential");
-                let known = known.filter(|known| known.at.elapsed() < USABLE).ok_or(Unreadable)?;
-                Ok(known.secret)
-            }
+            read.tried = Some(Instant::now());
         }
+        let usable = read.secret.as_ref().filter(|(_, at)| at.elapsed() < USABLE);
+        usable.map(|(secret, _)| secret.clone()).ok_or(Unreadable)
     }
 
     /// None if there is no such Secret or key. An error says nothing about the Secret.
@@ -86,6 +83,20 @@ impl Credentials {
         let value =
             secret.and_then(|secret| secret.data?.remove(key)).and_then(|ByteString(value)| text(value));
         Ok(value)
+    }
+}
+
+impl Read {
+    fn is_fresh(&self) -> bool {
+        let known = self.secret.as_ref().is_some_and(|(_, at)| at.elapsed() < FRESH);
+        known || self.tried.is_some_and(|tried| tried.elapsed() < MISSING)
+    }
+}
+
+impl Value {
+    fn of(text: SecretString) -> Self {
+        let spellings = Arc::new(Spellings::of(text.expose_secret()));
+        Self { text, spellings }
     }
 }
 

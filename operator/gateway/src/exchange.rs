@@ -11,35 +11,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
-    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH},
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
     request::Parts,
     response::Parts as ResponseParts,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use ws_policy::{
     class::Policy,
     decide::{Allowed, Budget, Decision, Denied, Undecided, decide},
+    host::Host,
     request::{Malformed, Request},
 };
 
 mod age;
 mod record;
 
-pub(crate) use record::Record;
+pub(crate) use record::{Dues, Record};
 
 use crate::{
     audit::Subject,
-    body::{Body, BodyError, Failure, Inward, Outward, Search, Spellings, Tally, heard, whole},
+    body::{Body, BodyError, Failure, Inward, Lost, Outward, Room, Search, Spellings, Tally, heard, whole},
     budget, credentials,
     headers::{inward, outward},
     proxy::Proxy,
     refusal::{Reason, Refusal},
-    session::Session,
+    session::{Session, Turn},
     upstream::Unanswered,
     web_socket::{Opening, Talk},
 };
@@ -48,6 +49,10 @@ use crate::{
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
+/// The longest body that is read where it arrived: it takes less than a millisecond.
+const AT_ONCE: usize = 128 << 10;
+/// Longer bodies are read by so many at once, of all workspaces: as many as leave others a processor.
+static READERS: Semaphore = Semaphore::const_new(2);
 /// What a request has beside its URL and its headers: method, version, line ends.
 const REQUEST_LINE: usize = 16;
 
@@ -74,7 +79,7 @@ struct Admitted {
     /// Bytes that the body may have, and what it is if it has more.
     left: (u64, BodyError),
     search: Option<Search>,
-    lost: BoxFuture<'static, ()>,
+    lost: Lost,
     record: Record,
     /// What the request opens, if it opens a WebSocket.
     opening: Option<Opening>,
@@ -95,7 +100,11 @@ impl Proxy {
         head: &Parts,
         mut body: Incoming,
     ) -> Response<Body> {
-        match self.admit(asker, &request, head, &mut body).await {
+        let admitted = match asker.session.turn() {
+            Some(turn) => self.admit(asker, turn, &request, head, &mut body).await,
+            None => Err(Refusal::Busy),
+        };
+        match admitted {
             Ok((admitted, Some(whole))) => self.carry(admitted, &request, Coming::Whole(whole)).await,
             Ok((admitted, None)) => self.carry(admitted, &request, Coming::Stream(body)).await,
             Err(refusal) => {
@@ -109,41 +118,48 @@ impl Proxy {
     async fn admit(
         self: &Arc<Self>,
         asker: &Asker,
+        turn: Turn,
         request: &Request,
         head: &Parts,
         body: &mut Incoming,
     ) -> Result<(Admitted, Option<Bytes>), Refusal> {
         let (policy, standing) = self.policy(&asker.session).await?;
-        let (allowed, whole) = self.judge(decide(&policy, request)?, request, &head.headers, body).await?;
+        let own = asker.session.room();
+        let (allowed, whole) =
+            self.judge(own, decide(&policy, request)?, request, &head.headers, body).await?;
         let length =
             whole.as_ref().map_or_else(|| body.size_hint().exact(), |whole| Some(whole.len() as u64));
         let injected = self.inject(&allowed).await?;
         let mut outgoing = outgoing(request, &allowed, length, injected.as_ref(), &head.headers)?;
         let opening = match allowed.web_socket() {
-            Some(max) => Some(Opening::of(head, max, &self.room, outgoing.headers_mut()).await?),
+            Some(max) => {
+                let place = self.room.take(own, max).await.ok_or(Refusal::Full)?;
+                Some(Opening::of(head, max, place, outgoing.headers_mut())?)
+            }
             None => None,
         };
         let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
         let (least, most) = length.map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
-        budget::allows_guess(&self.reports, &asker.session, &allowed).await?;
+        let guess = budget::guess(&self.reports, &asker.session, &allowed).await?;
         let reserved =
             budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
         tally.sent.add(head);
         let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
         let left = (left, if left < max { BodyError::OverBudget } else { BodyError::TooLong });
-        let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, reserved);
-        let lost = Box::pin(standing.lost(still_allows(request, &allowed)));
+        let dues = Dues { _turn: turn, _reserved: reserved, guess };
+        let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, dues);
+        let lost = standing.lost(still_allows(request, &allowed)).boxed().shared();
         let search = injected.map(|injected| Search::new(injected.spellings));
         Ok((Admitted { allowed, outgoing, left, search, lost, record, opening }, whole))
     }
 
     async fn carry(&self, admitted: Admitted, request: &Request, body: Coming) -> Response<Body> {
-        let Admitted { allowed, outgoing, left, search, mut lost, mut record, opening } = admitted;
-        let outgoing = outgoing.map(|()| body.sent(left, record.tally()));
+        let Admitted { allowed, outgoing, left, search, lost, mut record, opening } = admitted;
+        let outgoing = outgoing.map(|()| body.sent(left, record.tally(), &lost));
         let answer = tokio::select! {
             answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.session, &allowed, outgoing)) => answer,
-            () = &mut lost => return record.fail(&Refusal::Revoked(request.host.clone())),
+            () = lost.clone() => return record.fail(&Refusal::Revoked(request.host.clone())),
         };
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
         {
@@ -181,6 +197,7 @@ impl Proxy {
     /// Decides by the body, if a rule looks into it: then it is there.
     async fn judge(
         &self,
+        own: &Room,
         decision: Decision,
         request: &Request,
         headers: &HeaderMap,
@@ -192,21 +209,22 @@ impl Proxy {
                 if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
                     return Ok((undecided.whatever_it_says().ok_or(Refusal::Encoded)?, None));
                 }
-                let bytes = self.whole_body(&undecided, request, body).await?;
-                Ok((undecided.decide(&request.host, &bytes)?, Some(bytes)))
+                let bytes = self.whole_body(own, &undecided, request, body).await?;
+                Ok((read(undecided, request.host.clone(), bytes.clone()).await?, Some(bytes)))
             }
         }
     }
 
     async fn whole_body(
         &self,
+        own: &Room,
         undecided: &Undecided,
         request: &Request,
         body: &mut Incoming,
     ) -> Result<Bytes, Refusal> {
         let max = undecided.max_body();
         let expected = body.size_hint().exact().unwrap_or(max).min(max);
-        let place = self.room.take(expected).await.ok_or(Refusal::Full)?;
+        let place = self.room.take(own, expected).await.ok_or(Refusal::Full)?;
         let limit = usize::try_from(max).unwrap_or(usize::MAX);
         let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
         match collected.map_err(|_| Refusal::Slow)? {
@@ -231,12 +249,24 @@ impl Proxy {
     }
 }
 
-/// Whether a policy still has the rule that a request was allowed by. Its body is not judged again: it is on its way.
+/// Decides by a body. Long ones are read where nobody else's requests wait for them, few at a time.
+async fn read(undecided: Undecided, host: Host, body: Bytes) -> Result<Allowed, Refusal> {
+    if body.len() <= AT_ONCE {
+        return Ok(undecided.decide(&host, &body)?);
+    }
+    let _turn = READERS.acquire().await;
+    let decided = spawn_blocking(move || undecided.decide(&host, &body)).await;
+    // It ends early only with the process.
+    Ok(decided.map_err(|_| Refusal::Slow)??)
+}
+
+/// Whether a policy still allows what a request was allowed by. Its body is not judged again, which is on its way: what is looked into
+/// must be looked into as it was.
 fn still_allows(request: &Request, allowed: &Allowed) -> impl Fn(&Policy) -> bool + Send + Sync + 'static {
-    let (request, rule) = (request.clone(), allowed.rule_name().to_owned());
+    let (request, allowed) = (request.clone(), allowed.clone());
     move |policy| match decide(policy, &request) {
-        Ok(Decision::Allowed(now)) => now.rule_name() == rule,
-        Ok(Decision::NeedsBody(undecided)) => undecided.may_be_by(&rule),
+        Ok(Decision::Allowed(now)) => now.covers(&allowed),
+        Ok(Decision::NeedsBody(undecided)) => undecided.covers(&allowed),
         Err(_) => false,
     }
 }
@@ -261,7 +291,7 @@ fn outgoing(
     }
     let mut outgoing = HttpRequest::new(());
     *outgoing.method_mut() = request.method.clone();
-    *outgoing.uri_mut() = request.url().parse().map_err(|_| Malformed::Form)?;
+    *outgoing.uri_mut() = request.target().parse().map_err(|_| Malformed::Form)?;
     *outgoing.headers_mut() = headers;
     Ok(outgoing)
 }
@@ -284,13 +314,16 @@ fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal>
 
 /// Makes the head of an answer one for the workspace.
 fn come_back(parts: &mut ResponseParts, search: Option<&Search>, rule: &str) -> Result<(), Refusal> {
+    // It was not asked for an encoding; what is in one cannot be searched.
+    let is_encoded = parts.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity")
+        || parts.headers.get_all(TRANSFER_ENCODING).iter().any(|encoding| encoding != "chunked");
     inward(&mut parts.headers);
     parts.extensions.clear();
     let Some(search) = search else { return Ok(()) };
-    let shows = parts.headers.iter().any(|(_, value)| search.is_in(value.as_bytes()));
-    // It was not asked for an encoding; what is in one cannot be searched.
-    let is_encoded = parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-    if shows || is_encoded {
+    let shows = |(name, value): (&HeaderName, &HeaderValue)| {
+        search.is_in(value.as_bytes()) || search.is_in(name.as_str().as_bytes())
+    };
+    if is_encoded || parts.headers.iter().any(shows) {
         return Err(Refusal::Reflected(rule.to_owned()));
     }
     Ok(())
@@ -304,14 +337,15 @@ fn size(request: &HttpRequest<()>) -> u64 {
 
 impl Coming {
     /// The body as it is sent: at most `left` bytes.
-    fn sent(self, (left, beyond): (u64, BodyError), tally: &Tally) -> Body {
+    fn sent(self, (left, beyond): (u64, BodyError), tally: &Tally, lost: &Lost) -> Body {
         match self {
             Self::Whole(bytes) => {
                 tally.sent.add(bytes.len() as u64);
                 whole(bytes)
             }
             Self::Stream(inner) => {
-                Outward { inner, left, beyond: Some(beyond), tally: tally.clone() }.boxed_unsync()
+                let (tally, lost) = (tally.clone(), lost.clone());
+                Outward { inner, left, beyond: Some(beyond), tally, lost }.boxed_unsync()
             }
         }
     }

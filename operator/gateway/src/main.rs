@@ -70,6 +70,7 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         ["pods", "classes", "workspaces"].map(|kind| readiness.block(kind));
     let authority = Authority::load_or_create(&client, &namespace).await?;
     let resolve = Resolve::from_system(Special::with(forbidden_networks)).context("cannot resolve names")?;
+    let services = resolve.of_services(Special::of_nodes());
     let (index, sessions) = channel(Sessions::default());
     let (judge, policies) = channel(Policies::default());
     let audit = Audit::start(io::stdout(), metrics.clone()).context("cannot start the audit log")?;
@@ -78,7 +79,7 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let proxy = Proxy {
         sessions,
         policies,
-        upstream: Upstream::new(resolve, trust::outside(trusted_cas.as_deref())?),
+        upstream: Upstream::new(resolve, services, trust::outside(trusted_cas.as_deref())?),
         credentials: Credentials::new(client.clone(), &namespace),
         authority: Arc::new(authority),
         room: Room::of(BODIES),

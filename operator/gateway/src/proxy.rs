@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::{Response, StatusCode, request::Parts};
+use http::{Response, request::Parts};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,7 @@ struct Caller {
 enum Answer {
     Response(Response<Body>),
     /// The connection is from now on one to a host.
-    Tunnel(Response<Body>, Opened),
+    Tunnel(Response<Body>, Box<Opened>),
 }
 
 impl Proxy {
@@ -122,7 +122,11 @@ impl Proxy {
     }
 
     /// Decides on a tunnel.
-    async fn open(self: &Arc<Self>, asker: &Asker, destination: &Destination) -> Result<Opened, Refusal> {
+    async fn open(
+        self: &Arc<Self>,
+        asker: &Asker,
+        destination: &Destination,
+    ) -> Result<Box<Opened>, Refusal> {
         if destination.is_gateway() {
             return Ok(tunnel::to_gateway(self, asker.clone(), destination.clone()));
         }
@@ -191,7 +195,7 @@ impl Proxy {
         let reason = refusal.reason();
         self.count(Decision::Denied, Some(reason));
         if let Some(session) = session {
-            self.reports.denied(session, &subject.host);
+            self.reports.denied(session, &subject.host, reason);
         }
         self.audit.denied(session, reason, subject);
     }
@@ -199,8 +203,7 @@ impl Proxy {
     /// Records what was allowed, when it is over.
     pub(crate) fn passed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
         self.count(Decision::Allowed, None);
-        let is_missing = matches!(passage.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
-        self.reports.allowed(session, &passage.rule, passage.sent_bytes, is_missing);
+        self.reports.allowed(session, &passage.rule, passage.sent_bytes, passage.is_missing);
         self.audit.allowed(session, subject, passage);
     }
 

@@ -43,6 +43,8 @@ pub enum Refusal {
     Slow,
     #[error("the gateway has no room for a body of this size now; try again")]
     Full,
+    #[error("this workspace has as many requests under way as it may; try again when some are answered")]
+    Busy,
     #[error("denied: rule \"{rule}\" allows {max} bytes in a request")]
     RequestTooLong { rule: String, max: u64 },
     #[error("denied: the {max} bytes that a workspace may send by rule \"{rule}\" are spent")]
@@ -141,7 +143,7 @@ impl Refusal {
             },
             Self::Encoded => Reason::EncodedBody,
             Self::Slow => Reason::SlowBody,
-            Self::Full | Self::BudgetUnknown(_) => Reason::Overloaded,
+            Self::Full | Self::Busy | Self::BudgetUnknown(_) => Reason::Overloaded,
             Self::RequestTooLong { .. } | Self::Spent { .. } => Reason::OverBudget,
             Self::Revoked(_) => Reason::Revoked,
             Self::SpecialAddress(_) => Reason::SpecialAddress,
@@ -169,6 +171,7 @@ impl Refusal {
             }
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Full | Self::BudgetUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::NoWebSocket | Self::NoCredential { .. } | Self::Reflected(_) => {
                 StatusCode::BAD_GATEWAY

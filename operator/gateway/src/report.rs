@@ -1,5 +1,5 @@
-//! Writes what was decided about a workspace into its status: at once, then at most once a second each and more and more
-//! seldom while it goes on, and only what changed.
+//! Writes what was decided about a workspace into its status: at once, then once a second while it goes on, and only what changed.
+//! Where many workspaces have something to say at once, each says it more seldom, so that the API server has about as much to do.
 //!
 //! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to
 //! the version of the object that the sums were made from; if another replica (or the operator) wrote in between, the API
@@ -28,14 +28,17 @@ pub use account::{Account, Isolation};
 
 use crate::{
     metrics::{Metrics, Outcome, Patched},
+    refusal::Reason,
     report::account::{Owned, Pending, Seen},
     session::Session,
     sessions::{Identity, Sessions},
 };
 
-/// Bounds of the time between two writes of one workspace; it doubles with each.
+/// Bounds of the time between two writes of one workspace.
 const INTERVAL: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Writes of all workspaces in a second, about.
+const RATE: u32 = 100;
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a write begins anew because somebody else wrote, before it waits.
@@ -97,15 +100,12 @@ impl Reports {
     }
 
     /// Counts a denied request. The host is hostile and may be empty.
-    pub fn denied(&self, session: &Arc<Session>, host: &str) {
-        self.note(session, |account| account.deny(host, Timestamp::now()));
+    pub fn denied(&self, session: &Arc<Session>, host: &str, reason: Reason) {
+        self.note(session, |account| account.deny(host, reason, Timestamp::now()));
     }
 
     /// Counts what was allowed, the bytes that it sent, and whether it was answered that there is no such thing.
     pub fn allowed(&self, session: &Arc<Session>, rule: &str, sent_bytes: u64, is_missing: bool) {
-        if is_missing && let Some(count) = session.not_found().get_mut(rule) {
-            *count += 1;
-        }
         self.note(session, |account| account.allow(rule, sent_bytes, is_missing));
     }
 
@@ -143,7 +143,8 @@ impl Reports {
             };
             let left = limit.saturating_sub(current.owned.reserved(purse));
             if left < least {
-                // What was seen may be old, but budgets are never given back.
+                // What was seen may be old, but budgets are never given back, and who asks once more is answered from it.
+                session.account().seen.get_or_insert(current);
                 return Err(Unreserved::Spent);
             }
             let bytes = most.max(least).min(left);
@@ -201,7 +202,7 @@ impl Reports {
 
     async fn write_until_done(self, session: Arc<Session>) {
         loop {
-            let wait = session.account().pace.wait(Instant::now());
+            let wait = session.account().pace.wait(Instant::now(), self.pause());
             tokio::select! {
                 biased;
                 () = session.hurried() => (),
@@ -225,6 +226,12 @@ impl Reports {
                 return;
             }
         }
+    }
+
+    /// The time between two writes of one workspace, as many as there are now that have something to write.
+    fn pause(&self) -> Duration {
+        let writers = u32::try_from(self.writers.len()).unwrap_or(u32::MAX);
+        (INTERVAL / RATE).saturating_mul(writers).clamp(INTERVAL, MAX_PAUSE)
     }
 
     /// Writes what is pending, or puts it back.

@@ -4,15 +4,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use russh::keys::PublicKey;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use ws_policy::decide::Purse;
 use ws_ssh::token::Token;
 
-use crate::{audit::Burst, decisions::Decisions, report::Account, sessions::Identity, upstream::Connections};
+use crate::{
+    audit::Burst, body::Room, decisions::Decisions, report::Account, sessions::Identity,
+    upstream::Connections,
+};
+
+/// Requests of one workspace at once, on all of its connections.
+const REQUESTS: usize = 256;
+/// Bytes of one workspace's bodies that are looked into at once: what is left is for others.
+const BODIES: usize = 32 << 20;
 
 #[derive(Debug)]
 pub struct Session {
@@ -25,6 +33,15 @@ pub struct Session {
     not_found: Mutex<HashMap<String, u64>>,
     connections: OnceLock<Connections>,
     token: OnceLock<Token>,
+    requests: Arc<Semaphore>,
+    room: Room,
+}
+
+/// One of the requests that a workspace may have under way, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the request is counted only while this lives"]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Session {
@@ -39,6 +56,8 @@ impl Session {
             not_found: Mutex::default(),
             connections: OnceLock::new(),
             token: OnceLock::new(),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            room: Room::of(BODIES),
         }
     }
 
@@ -56,6 +75,16 @@ impl Session {
             self.token.get_or_init(|| *token);
         }
         is_of
+    }
+
+    /// The right to one more request, unless it has as many under way as it may.
+    pub fn turn(&self) -> Option<Turn> {
+        Some(Turn { _permit: self.requests.clone().try_acquire_owned().ok()? })
+    }
+
+    /// Room for its own bodies.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// What is to be written into the Workspace's status.

@@ -73,7 +73,9 @@ pub fn policies() -> Policies {
 
 /// A way out on which every name is this machine's, which only a service may be.
 pub fn upstream() -> Upstream {
-    Upstream::new(Resolve::new(Loopback, Special::default()), trust::outside(None).unwrap())
+    let resolve = Resolve::new(Loopback, Special::default());
+    let services = resolve.of_services(Special::only(Vec::new()));
+    Upstream::new(resolve, services, trust::outside(None).unwrap())
 }
 
 struct Loopback;

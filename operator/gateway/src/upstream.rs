@@ -3,7 +3,7 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, Uri, uri::InvalidUri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -13,14 +13,14 @@ use hyper_util::{
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
-use ws_policy::{decide::Allowed, host::Host};
+use ws_policy::{decide::Allowed, host::Host, request::Origin};
 
 mod resolve;
 
 pub use resolve::{Lookup, Resolve};
 
 use crate::{
-    body::Body, refusal::Refusal, request::Destination, session::Session, sources::MAX_CONNECTIONS,
+    body::Body, refusal::Refusal, session::Session, sources::MAX_CONNECTIONS,
     upstream::resolve::OnlySpecialAddresses,
 };
 
@@ -29,6 +29,11 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Idle connections to one host: as many as one workspace may use at once. Fewer are opened anew for every other request of a
 /// busy workspace.
 const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
+
+/// Bytes that wait on a connection of HTTP/1.1 for a workspace that does not read.
+const UNREAD: usize = 64 << 10;
+/// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
+const WINDOWS: (u32, u32) = (1 << 20, 512 << 10);
 
 /// Sends what is allowed.
 #[derive(Clone)]
@@ -71,8 +76,8 @@ impl Unanswered {
 }
 
 impl Upstream {
-    /// `tls` says whom to trust; its protocols are set here.
-    pub fn new(resolve: Resolve, tls: ClientConfig) -> Self {
+    /// `resolve` finds hosts, `services` those of the cluster; `tls` says whom to trust, and its protocols are set here.
+    pub fn new(resolve: Resolve, services: Resolve, tls: ClientConfig) -> Self {
         let web_sockets = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
             .https_or_http()
@@ -83,17 +88,18 @@ impl Upstream {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(connector(resolve.clone()));
-        let services = connector(resolve.within_the_cluster());
+        let services = connector(services);
         Self { outside, web_sockets, services, resolve }
     }
 
-    /// Sends a request of a workspace. Its URI is the canonical one that was decided on.
+    /// Sends a request of a workspace to whom it is allowed to. It says what it asks for, and not whom.
     pub async fn send(
         &self,
         session: &Session,
         allowed: &Allowed,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Unanswered> {
+        *request.uri_mut() = url(allowed.origin(), request.uri())?;
         let connections = session.connections(|| Connections {
             outside: builder().build(self.outside.clone()),
             web_sockets: builder().build(self.web_sockets.clone()),
@@ -110,13 +116,17 @@ impl Upstream {
     }
 
     /// Opens a connection that is not looked into. Whatever allows it, it leads outside.
-    pub async fn open(&self, _: &Allowed, destination: &Destination) -> Result<TcpStream, Unanswered> {
-        let uri = format!("http://{}:{}/", destination.host, destination.port);
-        let uri =
-            uri.parse().map_err(|error: http::uri::InvalidUri| Unanswered::Failed(error.to_string()))?;
-        let stream = connector(self.resolve.clone()).oneshot(uri).await;
+    pub async fn open(&self, allowed: &Allowed) -> Result<TcpStream, Unanswered> {
+        let url = url(allowed.origin(), &Uri::from_static("/"))?;
+        let stream = connector(self.resolve.clone()).oneshot(url).await;
         Ok(stream.map_err(|error| unanswered(&error))?.into_inner())
     }
+}
+
+/// The URL of what a request asks an origin for.
+fn url(origin: &Origin, target: &Uri) -> Result<Uri, Unanswered> {
+    let target = target.path_and_query().map_or("/", |target| target.as_str());
+    format!("{origin}{target}").parse().map_err(|error: InvalidUri| Unanswered::Failed(error.to_string()))
 }
 
 fn builder() -> Builder {
@@ -125,7 +135,10 @@ fn builder() -> Builder {
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(IDLE_PER_HOST);
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .http1_max_buf_size(UNREAD)
+        .http2_initial_connection_window_size(WINDOWS.0)
+        .http2_initial_stream_window_size(WINDOWS.1);
     builder
 }
 

@@ -32,7 +32,7 @@ use tokio_tungstenite::{
 use ws_policy::{decide::Allowed, request::Malformed};
 
 use crate::{
-    body::{Body, Place, Room, Search},
+    body::{Body, Lost, Place, Search},
     exchange::Record,
     refusal::{Reason, Refusal},
     session::lock,
@@ -63,8 +63,7 @@ pub struct Opening {
 pub struct Talk {
     pub allowed: Allowed,
     pub search: Option<Search>,
-    /// Resolves when it is allowed no longer.
-    pub lost: BoxFuture<'static, ()>,
+    pub lost: Lost,
     pub(crate) record: Record,
 }
 
@@ -76,7 +75,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 impl Opening {
     /// Reads a workspace's handshake, and writes the gateway's own into the `headers` that go out.
-    pub async fn of(head: &Parts, max: u64, room: &Room, headers: &mut HeaderMap) -> Result<Self, Refusal> {
+    pub fn of(head: &Parts, max: u64, place: Place, headers: &mut HeaderMap) -> Result<Self, Refusal> {
         let key = head.headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
         let is_known = head.headers.get(SEC_WEBSOCKET_VERSION) == Some(&VERSION);
         // Only a tunnel's HTTP/1.1 has it.
@@ -92,7 +91,6 @@ impl Opening {
         headers.insert(UPGRADE, WEBSOCKET);
         headers.insert(SEC_WEBSOCKET_VERSION, VERSION);
         headers.insert(SEC_WEBSOCKET_KEY, value(&own)?);
-        let place = room.take(max).await.ok_or(Refusal::Full)?;
         Ok(Self { inside, accept, expected, max, place })
     }
 
@@ -193,7 +191,7 @@ async fn there(
     Ok(())
 }
 
-/// What the host says. A credential that comes in two messages is found with the second.
+/// What the host says. Messages are passed on whole, so that one which comes in several is found when half of it has come.
 async fn back(
     mut from: impl Stream<Item = tungstenite::Result<Message>> + Unpin,
     mut to: impl Sink<Message> + Unpin,
@@ -203,7 +201,7 @@ async fn back(
     while let Some(message) = next(&mut from).await? {
         record.tally().received.add(message.len() as u64);
         let data: Bytes = message.clone().into_data();
-        if search.as_mut().is_some_and(|search| search.push(&data).is_err()) {
+        if search.as_mut().is_some_and(|search| search.push(&data).is_err() || search.is_close()) {
             return Err(Reason::CredentialReflected);
         }
         if to.send(message).await.is_err() {

@@ -44,25 +44,67 @@ const SPECIAL_V6: &[(Ipv6Addr, u8)] = &[
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// The addresses that nothing outside may have.
-#[derive(Clone, Debug, Default)]
+/// Where no service of a cluster is, whoever wrote its endpoints: the machine itself, what answers machines alone (RFC 3927, as clouds'
+/// metadata do), and nobody.
+const OF_NODES: &[(Ipv4Addr, u8)] = &[
+    (Ipv4Addr::UNSPECIFIED, 8),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(224, 0, 0, 0), 3),
+    (Ipv4Addr::new(100, 100, 100, 200), 32),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
+    (Ipv4Addr::new(192, 0, 0, 192), 32),
+];
+/// The same, and IPv4 addresses inside of IPv6 ones.
+const OF_NODES_V6: &[(Ipv6Addr, u8)] = &[
+    (Ipv6Addr::UNSPECIFIED, 64),
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+];
+
+/// The addresses that a name may not have.
+#[derive(Clone, Debug)]
 pub struct Special {
-    /// The cluster's own networks and whatever else an admin names.
+    /// Whether all that are not the internet's are.
+    is_internet: bool,
     own: Vec<IpNet>,
 }
 
+impl Default for Special {
+    fn default() -> Self {
+        Self::with(Vec::new())
+    }
+}
+
 impl Special {
+    /// Those that nothing outside may have: all that are not the internet's, the cluster's own networks and whatever else an admin names.
     pub fn with(own: Vec<IpNet>) -> Self {
-        Self { own }
+        Self { is_internet: true, own }
     }
 
-    /// Whether an address is one that no host outside has.
+    /// Those that no service of a cluster may have.
+    pub fn of_nodes() -> Self {
+        let v4 = OF_NODES.iter().map(|(network, length)| Ipv4Net::new_assert(*network, *length).into());
+        let v6 = OF_NODES_V6.iter().map(|(network, length)| Ipv6Net::new_assert(*network, *length).into());
+        Self::only(v4.chain(v6).collect())
+    }
+
+    /// None but these.
+    pub fn only(own: Vec<IpNet>) -> Self {
+        Self { is_internet: false, own }
+    }
+
+    /// Whether an address is one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         let is_special = match address {
             IpAddr::V4(address) => is_special_v4(address),
             IpAddr::V6(address) => is_special_v6(address),
         };
-        is_special || self.own.iter().any(|network| network.contains(&address))
+        is_special && self.is_internet || self.own.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -84,6 +126,35 @@ mod tests {
 
     fn is_special(address: &str) -> bool {
         Special::with(vec!["20.0.200.0/24".parse().unwrap()]).contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn b14_a_service_is_not_at_its_node() {
+        let special = Special::of_nodes();
+        for address in [
+            "127.0.0.1",
+            "127.255.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "224.0.0.251",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "ff02::1",
+        ] {
+            assert!(special.contains(address.parse().unwrap()), "{address}");
+        }
+        for address in
+            ["10.244.0.7", "10.96.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "20.0.0.1", "fd00:10::7"]
+        {
+            assert!(!special.contains(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub struct HeaderRule {
     pub values: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct BodyRule {
     /// Bytes.
     pub max: u64,

@@ -14,7 +14,7 @@ use crate::{
     host::Host,
     path::{Path, Query},
     pattern::PathPattern,
-    request::{Length, Request},
+    request::{Length, Origin, Request},
 };
 
 /// Permission to send one request. Only this module makes it, and only what is allowed can be dialled.
@@ -23,6 +23,7 @@ pub struct Allowed {
     class: Arc<ClassPolicy>,
     rule: usize,
     allowance: usize,
+    origin: Origin,
 }
 
 /// Bytes that may be sent. None: any number.
@@ -56,6 +57,7 @@ pub struct Undecided {
     class: Arc<ClassPolicy>,
     /// Rules with their allowances, in order.
     candidates: Vec<(usize, usize)>,
+    origin: Origin,
 }
 
 /// What becomes of a connection to a host and a port.
@@ -84,11 +86,12 @@ pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
     let Some(first) = candidates.first() else {
         return Err(nearest.unwrap_or_else(|| unnamed(policy, &request.host)));
     };
-    let allowed = Allowed { class: policy.class.clone(), rule: first.0, allowance: first.1 };
+    let allowed =
+        Allowed { class: policy.class.clone(), rule: first.0, allowance: first.1, origin: request.origin() };
     if !allowed.hangs_on_body() {
         return Ok(Decision::Allowed(allowed));
     }
-    Ok(Decision::NeedsBody(Undecided { class: policy.class.clone(), candidates }))
+    Ok(Decision::NeedsBody(Undecided { class: allowed.class, candidates, origin: allowed.origin }))
 }
 
 /// Decides on a connection that may hold anything.
@@ -105,8 +108,9 @@ pub fn decide_tunnel(policy: &Policy, host: &Host, port: u16) -> Result<Tunnel, 
             _ if !rule.ports.contains(&port) => nearest = Some(nearer(nearest, wrong_port(rule, host, port))),
             Access::Requests(_) => is_inspected = true,
             Access::Uninspected => {
+                let origin = Origin { scheme: rule.scheme, host: host.clone(), port };
                 let class = policy.class.clone();
-                return Ok(Tunnel::Uninspected(Allowed { class, rule: index, allowance: 0 }));
+                return Ok(Tunnel::Uninspected(Allowed { class, rule: index, allowance: 0, origin }));
             }
         }
     }
@@ -119,10 +123,9 @@ impl Undecided {
         self.class.rules.get(self.candidates.first()?.0)
     }
 
-    /// Whether this rule may allow it.
-    pub fn may_be_by(&self, rule: &str) -> bool {
-        let candidates = self.candidates.iter().filter_map(|(index, _)| self.class.rules.get(*index));
-        candidates.into_iter().any(|candidate| candidate.name == rule)
+    /// Whether something that may allow it [covers](Allowed::covers) this.
+    pub fn covers(&self, before: &Allowed) -> bool {
+        self.allowed().any(|allowed| allowed.covers(before))
     }
 
     /// Why a body is denied that is longer than [`Undecided::max_body`].
@@ -163,11 +166,42 @@ impl Undecided {
             class: self.class.clone(),
             rule: *rule,
             allowance: *allowance,
+            origin: self.origin.clone(),
         })
     }
 }
 
+impl Budget {
+    /// Whether it has at least as much room as another one.
+    fn covers(&self, other: &Self) -> bool {
+        let has_room = |this: Option<u64>, other: Option<u64>| match (this, other) {
+            (None, _) => true,
+            (Some(this), other) => other.is_some_and(|other| this >= other),
+        };
+        let is_the_same = match (&self.life, &other.life) {
+            (Some((purse, bytes)), Some((other, others))) => purse == other && bytes >= others,
+            (this, _) => this.is_none(),
+        };
+        is_the_same && has_room(self.request, other.request)
+    }
+}
+
 impl Allowed {
+    /// Where it may be sent, and nowhere else.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether what was allowed before, by an older policy, may go on by this: by the same rule, which demands the same of its body,
+    /// puts the same credential in and lets as much be sent.
+    pub fn covers(&self, before: &Self) -> bool {
+        let credential = |allowed: &Self| allowed.rule().and_then(|rule| rule.credential.clone());
+        self.rule_name() == before.rule_name()
+            && self.body() == before.body()
+            && credential(self) == credential(before)
+            && self.budget().covers(&before.budget())
+    }
+
     /// The rule that allows the request.
     pub fn rule(&self) -> Option<&Rule> {
         self.class.rules.get(self.rule)

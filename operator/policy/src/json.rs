@@ -1,13 +1,8 @@
 //! JSON documents as one reading of them, and what a rule says about them.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Value};
 use ws_api::egress;
+
+mod reading;
 
 /// What has to hold for a document.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -22,6 +17,8 @@ pub struct JsonRule {
 pub enum Offence {
     #[error("its body is not JSON with one meaning")]
     Ambiguous,
+    #[error("its body has more parts than are looked into")]
+    TooManyParts,
     #[error("its body lacks `{0}`")]
     Missing(String),
     #[error("its body has `{0}`")]
@@ -50,26 +47,30 @@ impl JsonRule {
         })
     }
 
-    /// Judges a document.
+    /// Judges a document. It is read once, and nothing of it is kept.
     ///
     /// # Errors
     ///
     /// The first offence.
     pub fn judge(&self, body: &[u8]) -> Result<(), Offence> {
-        let Document(document) = serde_json::from_slice(body).map_err(|_| Offence::Ambiguous)?;
-        if let Some(place) = self.required.iter().find(|place| place.at(&document).is_empty()) {
-            return Err(Offence::Missing(place.written.clone()));
-        }
-        if let Some(place) = self.forbidden.iter().find(|place| !place.at(&document).is_empty()) {
-            return Err(Offence::Forbidden(place.written.clone()));
-        }
-        let is_listed = |value: &Value, texts: &[TextPattern]| texts.iter().any(|text| text.matches(value));
-        let other = self
-            .values
-            .iter()
-            .find(|(place, texts)| !place.at(&document).iter().all(|value| is_listed(value, texts)));
-        other.map_or(Ok(()), |(place, _)| Err(Offence::Value(place.written.clone())))
+        reading::judge(self, body)
     }
+
+    /// All places that it names, each with what is to be there.
+    fn places(&self) -> impl Iterator<Item = (&Place, Demand<'_>)> {
+        let required = self.required.iter().map(|place| (place, Demand::Required));
+        let forbidden = self.forbidden.iter().map(|place| (place, Demand::Forbidden));
+        let values = self.values.iter().map(|(place, texts)| (place, Demand::OneOf(texts)));
+        required.chain(forbidden).chain(values)
+    }
+}
+
+/// What a rule demands of a place.
+#[derive(Clone, Copy, Debug)]
+enum Demand<'a> {
+    Required,
+    Forbidden,
+    OneOf(&'a [TextPattern]),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,37 +95,16 @@ impl Place {
             if key.is_empty() || key.contains(['[', ']']) {
                 return Err(invalid());
             }
-            steps.push(Step::Key(folded(key)));
+            steps.push(Step::Key(folded(key).collect()));
             steps.extend(std::iter::repeat_n(Step::Each, (part.len() - key.len()) / 2));
         }
         Ok(Self { written: written.to_owned(), steps })
     }
-
-    /// All that is there.
-    fn at<'a>(&self, document: &'a Value) -> Vec<&'a Value> {
-        self.steps.iter().fold(vec![document], |found, step| {
-            found.into_iter().flat_map(|value| step.from(value)).collect()
-        })
-    }
-}
-
-impl Step {
-    fn from<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        match (self, value) {
-            (Self::Key(key), Value::Object(members)) => {
-                members.iter().filter(|(name, _)| folded(name) == *key).map(|(_, value)| value).collect()
-            }
-            (Self::Each, Value::Array(elements)) => elements.iter().collect(),
-            // Some servers take one where they expect a list of them.
-            (Self::Each, one) => vec![one],
-            (Self::Key(_), _) => Vec::new(),
-        }
-    }
 }
 
 /// Some servers read keys without regard to case (Go's `encoding/json`, also for `ſ` and the Kelvin sign).
-fn folded(key: &str) -> String {
-    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+fn folded(key: &str) -> impl Iterator<Item = char> {
+    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -141,83 +121,29 @@ impl TextPattern {
         }
     }
 
-    fn matches(&self, value: &Value) -> bool {
+    fn matches(&self, value: Found<'_>) -> bool {
         match (self, value) {
-            (Self::Exact(exact), Value::String(text)) => text == exact,
-            (Self::Exact(exact), Value::Bool(value)) => value.to_string() == *exact,
-            (Self::Prefix(prefix), Value::String(text)) => text.starts_with(prefix.as_str()),
+            (Self::Exact(exact), Found::Text(text)) => text == exact,
+            (Self::Exact(exact), Found::Bool(value)) => value.to_string() == *exact,
+            (Self::Prefix(prefix), Found::Text(text)) => text.starts_with(prefix.as_str()),
             _ => false,
         }
     }
 }
 
-/// A document in which no object has a key twice: parsers differ in which of them counts (RFC 8259, section 4).
-struct Document(Value);
-
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Strict).map(Self)
-    }
-}
-
-struct Strict;
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without repeated keys")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Document(element)) = elements.next_element()? {
-            array.push(element);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let (mut object, mut keys) = (Map::new(), std::collections::HashSet::new());
-        while let Some((key, Document(value))) = members.next_entry::<String, Document>()? {
-            if !keys.insert(folded(&key)) {
-                return Err(A::Error::custom("a key is there twice"));
-            }
-            object.insert(key, value);
-        }
-        Ok(Value::Object(object))
-    }
+/// What stands at a place, as far as it matters.
+#[derive(Clone, Copy, Debug)]
+enum Found<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Other,
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{reading::MOST_PARTS, *};
 
     fn judge(body: &str) -> Result<(), Offence> {
         let rule = json!({
@@ -297,6 +223,20 @@ mod tests {
         }
         let utf_16: Vec<u8> = r#"{"model": "claude-x"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(JsonRule::default().judge(&utf_16), Err(Offence::Ambiguous));
+    }
+
+    #[test]
+    fn b22_a_document_has_so_many_parts() {
+        let list = |length| format!(r#"{{"model": "claude-x", "a": [{}0]}}"#, "0,".repeat(length));
+        assert_eq!(judge(&list(MOST_PARTS / 2)), Ok(()));
+        assert_eq!(judge(&list(MOST_PARTS)), Err(Offence::TooManyParts));
+        let objects = |depth: usize, keys: usize| {
+            let members = (0..keys).map(|key| format!("\"{key}\": 0, ")).collect::<Vec<_>>().concat();
+            let opened = format!("{{{members}\"last\": ").repeat(depth);
+            format!(r#"{{"model": "claude-x", "a": {opened}0{}}}"#, "}".repeat(depth))
+        };
+        assert_eq!(judge(&objects(100, 100)), Ok(()));
+        assert_eq!(judge(&objects(100, 2_000)), Err(Offence::TooManyParts), "of keys that are remembered");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A request as it is decided on: every part in its one canonical form.
 
+use std::fmt;
+
 use http::{Method, Uri};
 use ws_api::egress::Scheme;
 
@@ -20,6 +22,14 @@ pub struct Request {
     pub body: Length,
     /// Whether it wants to open a WebSocket (RFC 6455 §4.1).
     pub opens_web_socket: bool,
+}
+
+/// Whom a request is for (RFC 6454, section 4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    pub scheme: Scheme,
+    pub host: Host,
+    pub port: u16,
 }
 
 /// What the head says of the body.
@@ -77,18 +87,35 @@ impl Request {
         Ok(Self { method, scheme, host, port, path, query, body, opens_web_socket: false })
     }
 
-    /// The one URL of the request, as it is sent.
+    /// Whom it is for.
+    pub fn origin(&self) -> Origin {
+        Origin { scheme: self.scheme, host: self.host.clone(), port: self.port }
+    }
+
+    /// The one URL of the request.
     pub fn url(&self) -> String {
-        let Self { host, port, path, query, .. } = self;
-        let scheme = match self.scheme {
+        format!("{}{}", self.origin(), self.target())
+    }
+
+    /// What it asks its host for, as it is sent.
+    pub fn target(&self) -> String {
+        let Self { path, query, .. } = self;
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{path}{mark}{query}")
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port } = self;
+        let name = match scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        let mark = if query.is_empty() { "" } else { "?" };
-        if *port == default_port(self.scheme) {
-            format!("{scheme}://{host}{path}{mark}{query}")
+        if *port == default_port(*scheme) {
+            write!(f, "{name}://{host}")
         } else {
-            format!("{scheme}://{host}:{port}{path}{mark}{query}")
+            write!(f, "{name}://{host}:{port}")
         }
     }
 }

@@ -53,6 +53,7 @@ async fn what_passed_says_its_rule_and_its_bytes_and_no_more() {
         rule: "docs".into(),
         path: Some("/guide/{page}".into()),
         status: Some(StatusCode::OK),
+        is_missing: false,
         failure: None,
         has_credential: true,
         sent_bytes: 120,

@@ -10,11 +10,20 @@ use super::Asker;
 use crate::{
     audit::{Passage, Subject},
     body::{Body, Failure, Tally},
-    budget::{self, Reserved},
+    budget::{self, Guess, Reserved},
     proxy::Proxy,
     refusal::{Reason, Refusal},
-    session::Session,
+    session::{Session, Turn},
 };
+
+/// What an exchange holds as long as it is under way.
+pub(crate) struct Dues {
+    pub _turn: Turn,
+    /// What was not sent of it is given back.
+    pub _reserved: Reserved,
+    /// Given back if there was something.
+    pub guess: Option<Guess>,
+}
 
 /// Writes down what an exchange was when it is over, however it ends.
 pub(crate) struct Record {
@@ -27,8 +36,7 @@ pub(crate) struct Record {
     cut: Failure,
     began: Instant,
     is_denied: bool,
-    /// What was not sent of it is given back.
-    _reserved: Reserved,
+    dues: Dues,
 }
 
 impl Record {
@@ -52,7 +60,7 @@ impl Record {
         allowed: &Allowed,
         has_credential: bool,
         tally: Tally,
-        reserved: Reserved,
+        dues: Dues,
     ) -> Self {
         Self {
             proxy: proxy.clone(),
@@ -63,7 +71,7 @@ impl Record {
             cut: asker.cut.clone(),
             began: Instant::now(),
             is_denied: false,
-            _reserved: reserved,
+            dues,
         }
     }
 
@@ -83,8 +91,13 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.is_denied {
+            let failure = self.passage.failure.or(self.tally.failure.get()).or(self.cut.get());
+            let is_unreachable = self.passage.failure == Some(Reason::Unreachable);
+            let status = self.passage.status;
+            let guess = self.dues.guess.as_mut();
             let passage = Passage {
-                failure: self.passage.failure.or(self.tally.failure.get()).or(self.cut.get()),
+                failure,
+                is_missing: guess.is_some_and(|guess| guess.answered(status, is_unreachable)),
                 sent_bytes: self.tally.sent.get(),
                 received_bytes: self.tally.received.get(),
                 took: self.began.elapsed(),

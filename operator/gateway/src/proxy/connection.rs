@@ -64,7 +64,7 @@ async fn requests(
     stream: TcpStream,
     caller: Caller,
     closing: &CancellationToken,
-) -> Option<(OnUpgrade, Opened)> {
+) -> Option<(OnUpgrade, Box<Opened>)> {
     let tunnel = Arc::new(Mutex::new(None));
     let service = service_fn(|mut request: Request<Incoming>| {
         let (proxy, tunnel) = (proxy.clone(), tunnel.clone());

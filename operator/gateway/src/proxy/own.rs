@@ -10,23 +10,29 @@ use hyper::body::Frame;
 use ws_api::gateway::DECISIONS_PATH;
 use ws_policy::request::Request;
 
-use crate::{body::Body, decisions::Reader, refusal::text, session::Session};
+use crate::{
+    body::Body,
+    decisions::Reader,
+    refusal::{Refusal, text},
+    session::{Session, Turn},
+};
 
 /// Answers a request of a workspace.
 pub fn answer(session: &Arc<Session>, request: &Request) -> Response<Body> {
     match (&request.method, request.path.as_str()) {
         (&Method::GET, DECISIONS_PATH) => {
             let follows = request.query.pairs().iter().any(|(name, _)| name == "follow");
-            decisions(Reader::new(session.clone(), follows))
+            let Some(turn) = session.turn() else { return Refusal::Busy.response() };
+            decisions((Reader::new(session.clone(), follows), turn))
         }
         _ => text(StatusCode::NOT_FOUND, &"there is no such thing at the gateway"),
     }
 }
 
-fn decisions(reader: Reader) -> Response<Body> {
-    let lines = stream::unfold(reader, |mut reader| async {
-        let lines: Bytes = reader.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(lines)), reader))
+fn decisions(reading: (Reader, Turn)) -> Response<Body> {
+    let lines = stream::unfold(reading, |(mut reader, turn)| async {
+        let line: Bytes = reader.next().await?;
+        Some((Ok::<_, Infallible>(Frame::data(line)), (reader, turn)))
     });
     let mut response = Response::new(StreamBody::new(lines).map_err(|never| match never {}).boxed_unsync());
     let kind = HeaderValue::from_static("application/x-ndjson");

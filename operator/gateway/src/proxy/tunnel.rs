@@ -59,7 +59,7 @@ const STREAMS: u32 = 128;
 /// Bytes of an uninspected connection that are carried at once, each way.
 const PIECE: usize = 16 << 10;
 /// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
-const WINDOWS: (u32, u32) = (1 << 20, 256 << 10);
+const WINDOWS: (u32, u32) = (256 << 10, 256 << 10);
 /// Bytes of one answer that wait for a client that does not read, on an HTTP/2 connection.
 const UNREAD: usize = 32 << 10;
 
@@ -79,8 +79,8 @@ enum Way {
 }
 
 /// A tunnel that ends here.
-pub fn to_gateway(proxy: &Arc<Proxy>, asker: Asker, destination: Destination) -> Opened {
-    Opened { proxy: proxy.clone(), asker, destination, way: Way::Own }
+pub fn to_gateway(proxy: &Arc<Proxy>, asker: Asker, destination: Destination) -> Box<Opened> {
+    Box::new(Opened { proxy: proxy.clone(), asker, destination, way: Way::Own })
 }
 
 /// Readies what a decision allows.
@@ -90,16 +90,16 @@ pub async fn open(
     destination: Destination,
     tunnel: Tunnel,
     standing: Standing,
-) -> Result<Opened, Refusal> {
+) -> Result<Box<Opened>, Refusal> {
     let way = match tunnel {
         Tunnel::Inspected => Way::Inspected(standing),
         Tunnel::Uninspected(allowed) => {
-            let stream = proxy.upstream.open(&allowed, &destination).await;
+            let stream = proxy.upstream.open(&allowed).await;
             let stream = stream.map_err(|unanswered| unanswered.refusal(&destination.host))?;
             Way::Uninspected(standing, allowed, stream)
         }
     };
-    Ok(Opened { proxy: proxy.clone(), asker, destination, way })
+    Ok(Box::new(Opened { proxy: proxy.clone(), asker, destination, way }))
 }
 
 impl Opened {
@@ -109,7 +109,7 @@ impl Opened {
         match way {
             Way::Own => Inspected { proxy, asker, destination }.serve(stream, closing).await,
             Way::Inspected(standing) => {
-                let lost = lost(standing, &destination, true);
+                let lost = lost(standing, &destination, None);
                 let cut = asker.cut.clone();
                 let inspected = Inspected { proxy, asker, destination };
                 tokio::select! {
@@ -119,7 +119,7 @@ impl Opened {
                 }
             }
             Way::Uninspected(standing, allowed, outside) => {
-                let lost = lost(standing, &destination, false);
+                let lost = lost(standing, &destination, Some(allowed.clone()));
                 let subject = subject(&asker, &destination);
                 let mut passage = Passage::of(&allowed, None, false);
                 let began = Instant::now();
@@ -138,13 +138,13 @@ impl Opened {
 fn lost(
     standing: Standing,
     destination: &Destination,
-    was_inspected: bool,
+    uninspected: Option<Allowed>,
 ) -> impl Future<Output = ()> + use<> {
     let (host, port) = (destination.host.clone(), destination.port);
-    standing.lost(move |policy: &Policy| match decide_tunnel(policy, &host, port) {
-        Ok(Tunnel::Inspected) => was_inspected,
-        Ok(Tunnel::Uninspected(_)) => !was_inspected,
-        Err(_) => false,
+    standing.lost(move |policy: &Policy| match (decide_tunnel(policy, &host, port), &uninspected) {
+        (Ok(Tunnel::Inspected), None) => true,
+        (Ok(Tunnel::Uninspected(now)), Some(before)) => now.covers(before),
+        _ => false,
     })
 }
 

@@ -11,7 +11,7 @@ use ws_api::workspace::{
 use ws_policy::{decide::Purse, host::MAX_NAME};
 
 use super::pace::Pace;
-use crate::sessions::Identity;
+use crate::{refusal::Reason, sessions::Identity};
 
 /// Hosts in [`EgressStatus::last_denied`].
 const MAX_HOSTS: usize = 16;
@@ -63,12 +63,13 @@ pub struct Owned {
 
 impl Account {
     /// Counts a denied request. The host is hostile and may be empty.
-    pub fn deny(&mut self, host: &str, now: Timestamp) {
+    pub fn deny(&mut self, host: &str, reason: Reason, now: Timestamp) {
         let egress = &mut self.pending.egress;
         egress.denied = egress.denied.saturating_add(1);
         if !host.is_empty() {
             let host = host.chars().take(MAX_NAME).collect();
-            add_host(&mut egress.last_denied, DeniedHost { host, count: 1, at: seconds(now) });
+            let reason = Some(reason.as_str().to_owned());
+            add_host(&mut egress.last_denied, DeniedHost { host, count: 1, at: seconds(now), reason });
         }
     }
 
@@ -267,7 +268,9 @@ fn add_host(hosts: &mut Vec<DeniedHost>, mut new: DeniedHost) {
     if let Some(known) = hosts.iter().position(|known| known.host == new.host) {
         let known = hosts.remove(known);
         new.count = new.count.saturating_add(known.count);
-        new.at = new.at.max(known.at);
+        if known.at > new.at {
+            (new.at, new.reason) = (known.at, known.reason);
+        }
     }
     let place = hosts.iter().position(|known| known.at <= new.at).unwrap_or(hosts.len());
     hosts.insert(place, new);

@@ -36,6 +36,10 @@ impl Server {
         answer
     }
 
+    fn deny(&self) {
+        self.reports.denied(&self.session, "telemetry.example", Reason::HostNotAllowed);
+    }
+
     /// The version and the status that are applied.
     async fn patch(&mut self) -> (Value, SendResponse<Response<Body>>) {
         let (request, answer) = self.handle.next_request().await.unwrap();
@@ -70,6 +74,10 @@ fn refuse(answer: SendResponse<Response<Body>>, code: u16, reason: &str) {
     );
 }
 
+fn reserved_bytes(patch: &Value) -> &Value {
+    &patch["status"]["egress"]["reservedBytes"]
+}
+
 fn denied(patch: &Value) -> (&Value, &Value) {
     (&patch["metadata"]["resourceVersion"], &patch["status"]["egress"]["denied"])
 }
@@ -78,12 +86,12 @@ fn denied(patch: &Value) -> (&Value, &Value) {
 async fn a_burst_is_two_writes_a_second_apart_and_one_read() {
     let mut server = server();
     let start = Instant::now();
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(server.get().await, 200, &workspace("1", &json!({"phase": "Ready"})));
     let (patch, answer) = server.patch().await;
     assert_eq!(denied(&patch), (&json!("1"), &json!(1)));
     for _ in 0..999 {
-        server.reports.denied(&server.session, "telemetry.example");
+        server.deny();
     }
     send(answer, 200, &workspace("2", &patch["status"]));
     let (patch, answer) = server.patch().await;
@@ -95,9 +103,56 @@ async fn a_burst_is_two_writes_a_second_apart_and_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_on_is_written_each_second_and_more_seldom_only_if_many_go_on() {
+    let mut server = server();
+    server.deny();
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (patch, mut answer) = server.patch().await;
+    let (mut status, start) = (patch["status"].clone(), Instant::now());
+    for second in 1..=40 {
+        server.deny();
+        send(answer, 200, &workspace("1", &status));
+        let (patch, next) = server.patch().await;
+        assert_eq!(start.elapsed().as_secs(), second);
+        (status, answer) = (patch["status"].clone(), next);
+    }
+    assert_eq!(server.reports.pause(), INTERVAL);
+    for _ in 0..RATE * 4 {
+        server.reports.writers.spawn(std::future::pending::<()>());
+    }
+    assert_eq!(server.reports.pause().as_secs(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b20_what_two_replicas_set_aside_is_one_budget() {
+    let mut server = server();
+    let life = (Purse::Class, 100);
+    let (reports, session) = (server.reports.clone(), server.session.clone());
+    let reserve = move || {
+        let (reports, session, life) = (reports.clone(), session.clone(), life.clone());
+        tokio::spawn(async move { reports.reserve(&session, &life, 10, 60).await })
+    };
+    let reserved = reserve();
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (patch, answer) = server.patch().await;
+    assert_eq!((&patch["metadata"]["resourceVersion"], reserved_bytes(&patch)), (&json!("1"), &json!(60)));
+    // Another replica was faster.
+    refuse(answer, 409, "Conflict");
+    let others = |bytes| json!({"egress": {"reservedBytes": bytes}});
+    send(server.get().await, 200, &workspace("2", &others(50)));
+    let (patch, answer) = server.patch().await;
+    assert_eq!((&patch["metadata"]["resourceVersion"], reserved_bytes(&patch)), (&json!("2"), &json!(100)));
+    send(answer, 200, &workspace("3", &patch["status"]));
+    assert_eq!(reserved.await.unwrap(), Ok(50), "what is left");
+    for _ in 0..3 {
+        assert_eq!(reserve().await.unwrap(), Err(Unreserved::Spent), "the API server is not asked again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conflict_is_read_again_and_nothing_is_lost_or_counted_twice() {
     let mut server = server();
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(server.get().await, 200, &workspace("1", &json!({})));
     let (_, answer) = server.patch().await;
     refuse(answer, 409, "Conflict");
@@ -132,7 +187,7 @@ async fn counts_never_remove_the_proof_and_the_proof_never_the_counts() {
     let (proof, answer) = server.patch().await;
     assert_eq!(denied(&proof), (&json!("1"), &json!(5)));
     assert_eq!(proof["status"]["conditions"][0]["type"], "EgressEnforced");
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(answer, 200, &workspace("2", &proof["status"]));
     let (count, answer) = server.patch().await;
     assert_eq!(denied(&count), (&json!("2"), &json!(6)));
@@ -146,13 +201,13 @@ async fn counts_never_remove_the_proof_and_the_proof_never_the_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_proof_does_not_wait_for_its_turn_but_only_the_first() {
     let mut server = server();
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(server.get().await, 200, &workspace("1", &json!({})));
     let (patch, answer) = server.patch().await;
     send(answer, 200, &workspace("2", &patch["status"]));
     let start = Instant::now();
-    for (attempts, after) in [(120, 0), (1, 2)] {
-        server.reports.denied(&server.session, "telemetry.example");
+    for (attempts, after) in [(120, 0), (1, 1)] {
+        server.deny();
         tokio::time::sleep(Duration::from_millis(1)).await;
         server.reports.isolated(&server.session, attempts);
         let (patch, answer) = server.patch().await;
@@ -195,7 +250,7 @@ async fn an_api_server_that_fails_is_asked_again_until_it_works() {
 async fn a_workspace_that_is_gone_or_replaced_is_left_alone() {
     for replaced in [false, true] {
         let mut server = server();
-        server.reports.denied(&server.session, "telemetry.example");
+        server.deny();
         let answer = server.get().await;
         if replaced {
             let mut other = workspace("9", &json!({}));
@@ -206,7 +261,7 @@ async fn a_workspace_that_is_gone_or_replaced_is_left_alone() {
         }
         server.reports.writers.close();
         server.reports.writers.wait().await;
-        server.reports.denied(&server.session, "telemetry.example");
+        server.deny();
         assert!(server.reports.writers.is_empty());
     }
 }
@@ -214,10 +269,10 @@ async fn a_workspace_that_is_gone_or_replaced_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_is_pending_is_written_before_the_end() {
     let mut server = server();
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(server.get().await, 200, &workspace("1", &json!({})));
     let (patch, answer) = server.patch().await;
-    server.reports.denied(&server.session, "telemetry.example");
+    server.deny();
     send(answer, 200, &workspace("2", &patch["status"]));
     let reports = server.reports.clone();
     let closed = tokio::spawn(async move { reports.close(INTERVAL * 5).await });

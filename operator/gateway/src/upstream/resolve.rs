@@ -31,8 +31,10 @@ pub trait Lookup: Send + Sync {
 #[derive(Clone)]
 pub struct Resolve {
     lookup: Arc<dyn Lookup>,
-    /// Addresses that no name may have; none: any will do.
-    special: Option<Arc<Special>>,
+    /// Addresses that no name may have.
+    special: Arc<Special>,
+    /// Whether names are the world's, and not those of the cluster's services.
+    is_outside: bool,
 }
 
 /// A name that leads to the cluster, the company or the machine itself, and nowhere else.
@@ -43,7 +45,7 @@ pub struct OnlySpecialAddresses;
 impl Resolve {
     /// Asks `lookup`, and takes no address of a host outside that is special.
     pub fn new(lookup: impl Lookup + 'static, special: Special) -> Self {
-        Self { lookup: Arc::new(lookup), special: Some(Arc::new(special)) }
+        Self { lookup: Arc::new(lookup), special: Arc::new(special), is_outside: true }
     }
 
     /// Asks the servers that `/etc/resolv.conf` names.
@@ -59,22 +61,20 @@ impl Resolve {
         Ok(Self::new(builder.build()?, special))
     }
 
-    /// The same for names of services: their addresses are the cluster's.
+    /// The same for names of services, whose addresses are the cluster's: none but these are special.
     #[must_use]
-    pub fn within_the_cluster(&self) -> Self {
-        Self { lookup: self.lookup.clone(), special: None }
+    pub fn of_services(&self, special: Special) -> Self {
+        Self { lookup: self.lookup.clone(), special: Arc::new(special), is_outside: false }
     }
 
     async fn addresses(self, name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
-        let Self { lookup, special } = self;
+        let Self { lookup, special, is_outside } = self;
         // The root's dot keeps the resolver's search list away, which names of services need.
-        let name = if special.is_some() { format!("{name}.") } else { name.to_string() };
+        let name = if is_outside { format!("{name}.") } else { name.to_string() };
         let found = lookup.addresses(name).await?;
-        let may_be_dialled =
-            |address: &IpAddr| special.as_ref().is_none_or(|special| !special.contains(*address));
         let addresses: Vec<_> = found
             .iter()
-            .filter(|address| may_be_dialled(address))
+            .filter(|address| !special.contains(**address))
             .take(TRIED)
             .map(|address| SocketAddr::new(*address, 0))
             .collect();

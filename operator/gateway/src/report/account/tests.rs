@@ -8,7 +8,7 @@ fn at(second: u32) -> Timestamp {
 fn denied(hosts: &[(&str, u32)]) -> Account {
     let mut account = Account::default();
     for (host, second) in hosts {
-        account.deny(host, at(*second));
+        account.deny(host, Reason::HostNotAllowed, at(*second));
     }
     account
 }
@@ -32,7 +32,7 @@ fn each_host_is_listed_once_and_the_latest_first() {
 fn the_list_is_bounded_and_the_count_is_not() {
     let mut account = Account::default();
     for index in 0..1_000 {
-        account.deny(&format!("{index}.{}", "x".repeat(1_000)), at(0));
+        account.deny(&format!("{index}.{}", "x".repeat(1_000)), Reason::HostNotAllowed, at(0));
     }
     let egress = &account.pending.egress;
     assert_eq!((egress.denied, egress.last_denied.len()), (1_000, MAX_HOSTS));
@@ -55,7 +55,7 @@ fn what_could_not_be_written_is_put_back_before_what_came_since() {
     let mut account = denied(&[("a", 1), ("b", 2)]);
     account.isolate(Isolation { at: at(0), attempts: 120 });
     let unwritten = std::mem::take(&mut account.pending);
-    account.deny("a", at(3));
+    account.deny("a", Reason::HostNotAllowed, at(3));
     account.restore(unwritten);
     assert_eq!(account.pending.egress.denied, 3);
     assert_eq!(hosts(&account.pending.egress), ["a ×2 :03", "b ×1 :02"]);
@@ -84,13 +84,13 @@ fn a_proof_that_is_recorded_stays() {
 fn there_is_one_writer_and_it_stops_when_nothing_is_pending() {
     let mut account = Account::default();
     assert!(!account.engage_writer());
-    account.deny("a", at(1));
+    account.deny("a", Reason::HostNotAllowed, at(1));
     assert!(account.engage_writer());
     assert!(!account.engage_writer());
     assert!(!account.release_writer());
     account.pending = Pending::default();
     assert!(account.release_writer());
-    account.deny("a", at(1));
+    account.deny("a", Reason::HostNotAllowed, at(1));
     assert!(account.engage_writer());
 }
 
