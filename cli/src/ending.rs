@@ -9,7 +9,7 @@ use std::{
 use kube::ResourceExt as _;
 use serde::Serialize;
 use tokio::time::timeout;
-use ws_api::workspace::{EgressStatus, RuleEgress, Workspace};
+use ws_api::workspace::{EgressStatus, Workspace};
 
 use crate::{
     changes::{baseline, fetch},
@@ -125,49 +125,88 @@ pub async fn destroy(
 }
 
 impl Farewell {
-    /// What happened, in lines for people.
+    /// What happened, in lines for people. The last sums up what was asked of hosts outside.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.egress.iter().flat_map(traffic).collect();
-        lines.push(if self.gone {
+        let gone = if self.gone {
             format!("{} is gone: its pod, its keys and everything in it", self.name)
         } else {
             format!("{} is being deleted by Kubernetes; `ws ls` shows when it is gone", self.name)
-        });
-        lines
+        };
+        [gone].into_iter().chain(self.egress.as_ref().map(sum)).collect()
     }
 }
 
-/// What went out of the workspace, by which rules, and what was not let out.
-fn traffic(egress: &EgressStatus) -> Vec<String> {
-    let sent = u64::try_from(egress.allowed).ok().filter(|allowed| *allowed > 0).map(|allowed| {
-        let rules: Vec<String> = egress
-            .rules
-            .iter()
-            .filter(|rule| rule.allowed > 0)
-            .map(|rule| format!("{} by {}", sent(rule), rule.name))
-            .collect();
-        format!("{} allowed: {} sent", count(allowed, "request was", "requests were"), rules.join(", "))
-    });
-    sent.into_iter().chain(denials(egress)).collect()
+/// What went out of the workspace, by which rules, and what was not let out. The hosts are hostile: the [`Ui`] escapes them.
+fn sum(egress: &EgressStatus) -> String {
+    let rules = egress.rules.iter().filter(|rule| rule.allowed > 0);
+    let sent = rules.map(|rule| format!("{} by {}", bytes(unsigned(rule.sent_bytes)), rule.name)).collect();
+    let mut hosts: Vec<String> =
+        egress.last_denied.iter().map(|denied| format!("{} {}×", denied.host, denied.count)).collect();
+    // The status keeps the last hosts, and a request may have named none.
+    let listed = egress.last_denied.iter().map(|denied| denied.count).fold(0, i64::saturating_add);
+    if !hosts.is_empty() && listed < egress.denied {
+        hosts.push("…".to_owned());
+    }
+    format!(
+        "{} allowed{}, {} denied{}",
+        count(unsigned(egress.allowed), "request", "requests"),
+        in_brackets(sent),
+        unsigned(egress.denied),
+        in_brackets(hosts)
+    )
 }
 
-fn sent(rule: &RuleEgress) -> String {
-    bytes(u64::try_from(rule.sent_bytes).unwrap_or_default())
+fn in_brackets(parts: Vec<String>) -> String {
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
-/// What the workspace tried to reach and was not let.
-fn denials(egress: &EgressStatus) -> Option<String> {
-    let total = u64::try_from(egress.denied).ok().filter(|total| *total > 0)?;
-    let hosts: Vec<String> =
-        egress.last_denied.iter().map(|denied| format!("{} ({}×)", denied.host, denied.count)).collect();
-    Some(format!("{} denied: {}", count(total, "request was", "requests were"), hosts.join(", ")))
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, process::Command};
 
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn farewell(egress: Option<Value>) -> Vec<String> {
+        let egress = egress.map(|egress| serde_json::from_value(egress).unwrap());
+        Farewell { name: "fix".to_owned(), gone: true, patch: None, egress }.lines()
+    }
+
+    #[test]
+    fn the_last_line_sums_up_what_was_allowed_and_denied() {
+        let denied =
+            |host: &str, count: u64| json!({"host": host, "count": count, "at": "2026-11-21T08:00:00Z"});
+        let rule = |name: &str, allowed: u64, sent: u64| json!({"name": name, "allowed": allowed, "sentBytes": sent});
+        let gone = "fix is gone: its pod, its keys and everything in it";
+        assert_eq!(farewell(None), [gone], "nobody knows");
+        for (egress, expected) in [
+            (json!({}), "0 requests allowed, 0 denied"),
+            (
+                json!({
+                    "allowed": 12, "denied": 5, "rules": [rule("model", 8, 236_000), rule("crates", 4, 4_000), rule("docs", 0, 0)],
+                    "lastDenied": [denied("telemetry.example", 1), denied("other.example", 4)],
+                }),
+                "12 requests allowed (236.0 kB by model, 4.0 kB by crates), 5 denied (telemetry.example 1×, other.example 4×)",
+            ),
+            (
+                json!({"allowed": 1, "rules": [rule("model", 1, 999)]}),
+                "1 request allowed (999 B by model), 0 denied",
+            ),
+            (
+                json!({"denied": 100, "lastDenied": [denied("a.example", 99)]}),
+                "0 requests allowed, 100 denied (a.example 99×, …)",
+            ),
+            (json!({"denied": 2}), "0 requests allowed, 2 denied"),
+            (json!({"allowed": -1, "denied": -1}), "0 requests allowed, 0 denied"),
+        ] {
+            assert_eq!(farewell(Some(egress)), [gone, expected]);
+        }
+    }
 
     const PATCH: &str =
         "# note\ndiff --git a/src/x b/src/x\n--- a/src/x\n+++ b/src/x\n@@ -1 +1 @@\n-old\n+new\n";
