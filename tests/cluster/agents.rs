@@ -177,6 +177,7 @@ async fn does_no_harm(agent: &Agent) -> Result<()> {
         let line = LINE.split('"').next().unwrap_or_default();
         ensure!(last.body.contains(line), "the model gave the line: {last:?}");
         ensure!(last.body.contains("# pass 3"), "the line ran in the pod: {session} {last:?}");
+        tells_its_user(&session, class)?;
         nothing_arrived(lab, address).await
     })
     .await
@@ -192,12 +193,37 @@ async fn inspected(lab: &Lab, namespace: &str, ws: &Ws, agent: &Agent) -> Result
         audited(lab, namespace, "telemetry.example").await
     })
     .await?;
+    eventually(PATIENCE, "the host in the status, and so on the user's screen", async || {
+        let hosts = lab.fields(namespace, "workspace/agent", "{.status.egress.lastDenied[*].host}").await?;
+        anyhow::Ok(hosts.contains("telemetry.example").then_some(()))
+    })
+    .await?;
     let says = |name: &str, value: &str| denied.get(name).is_some_and(|said| said == value);
     ensure!(says("decision", "denied") && says("workspace", "agent"), "{denied}");
     holds_no_credential(ws, agent).await?;
     let address = lab.fields(namespace, "pod/agent", "{.status.podIP}").await?.parse()?;
     ws.bash("agent", "touch ~/go").await?.ok()?;
     Ok(address)
+}
+
+/// What a user sees who looks at the session alone: the denied host while it lasts, and in its last line what went where.
+fn tells_its_user(session: &Output, class: &str) -> Result<()> {
+    let lines: Vec<&str> = session.stderr.lines().collect();
+    let said = format!(
+        "telemetry.example denied: no rule names it · ask your admin or see ws policy explain {class}"
+    );
+    let told: Vec<usize> =
+        (0..).zip(&lines).filter(|(_, line)| line.ends_with(&said)).map(|(at, _)| at).collect();
+    let end = lines.iter().position(|line| line.contains("agent is gone: "));
+    ensure!(
+        matches!((&told[..], end), ([told], Some(end)) if *told < end),
+        "said once, before the end: {session}"
+    );
+    let sum = lines.last().context("a last line")?;
+    let (allowed, denied) = sum.split_once(" denied (").context("both are summed up")?;
+    ensure!(allowed.contains(" requests allowed (") && allowed.contains(" by model), "), "{sum}");
+    ensure!(denied.contains("telemetry.example "), "{sum}");
+    Ok(())
 }
 
 /// The first line of the gateways' audit log on this host, for a workspace of this namespace.
