@@ -44,18 +44,37 @@ pub async fn show(
         .map_err(|_| Error::lost("the gateway does not answer"))??;
     ui.clear();
     let mut lines = Lines::default();
+    let mut seen = 0;
     while let Some(frame) = answer.frame().await {
         let frame = frame.map_err(|error| Error::lost(&chain(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
         for decided in lines.push(&data)? {
-            print(&decided, ui)?;
+            print(&decided, seen, ui)?;
+            seen = decided.seq;
         }
     }
     Ok(())
 }
 
-fn print(decided: &Decided, ui: &Ui) -> Result<(), Error> {
-    if ui.json() { ui.json_result(decided) } else { ui.lines(|print| print(&line(decided))) }
+/// Prints a decision. `seen` is the number of the one before.
+fn print(decided: &Decided, seen: u64, ui: &Ui) -> Result<(), Error> {
+    if ui.json() {
+        return ui.json_result(decided);
+    }
+    if let Some(gap) = gap(seen, decided.seq) {
+        ui.note(&gap);
+    }
+    ui.lines(|print| print(&line(decided)))
+}
+
+/// What is to be said of decisions between two that the gateway had: they are numbered from one on.
+fn gap(seen: u64, seq: u64) -> Option<String> {
+    let missed = seq.saturating_sub(seen).checked_sub(1).filter(|missed| *missed > 0)?;
+    let what = units::count(missed, "decision is", "decisions are");
+    Some(format!(
+        "… {what} not kept; the gateway's audit log has {}",
+        if missed == 1 { "it" } else { "them" }
+    ))
 }
 
 /// The authority that the gateway of a workspace wrote into its status.
@@ -165,6 +184,17 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn decisions_that_are_not_kept_are_counted() {
+        assert_eq!(gap(0, 1), None);
+        assert_eq!(gap(7, 8), None);
+        assert_eq!(gap(0, 13).unwrap(), "… 12 decisions are not kept; the gateway's audit log has them");
+        assert_eq!(gap(7, 9).unwrap(), "… 1 decision is not kept; the gateway's audit log has it");
+        // What a gateway would not say.
+        assert_eq!((gap(9, 9), gap(9, 2), gap(0, 0)), (None, None, None));
+        assert!(gap(0, u64::MAX).is_some());
     }
 
     #[test]

@@ -15,6 +15,25 @@ const SAID: usize = 50;
 pub struct Denied(HashSet<(String, Option<String>)>);
 
 impl Denied {
+    /// Says what is denied, for as long as it is polled.
+    pub async fn announce(&mut self, mut sight: watch::Receiver<Sight>, ui: &Ui) {
+        loop {
+            self.say(&mut sight, ui);
+            if sight.changed().await.is_err() {
+                // The watch has ended, and with it the news.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Says what was denied by now. A session may be over before the status says what it tried last.
+    pub fn say(&mut self, sight: &mut watch::Receiver<Sight>, ui: &Ui) {
+        let lines = self.news(&sight.borrow_and_update().workspace);
+        for line in lines {
+            ui.warn(&line);
+        }
+    }
+
     /// What there is to say, in lines for people. The hosts are hostile: the [`Ui`] escapes them.
     fn news(&mut self, workspace: &Workspace) -> Vec<String> {
         let status = workspace.status.as_ref().and_then(|status| status.egress.as_ref());
@@ -71,21 +90,6 @@ fn words(reason: &str) -> Option<&'static str> {
         "unknown-workspace" => "the gateway does not know the workspace",
         _ => return None,
     })
-}
-
-/// Says what is denied, for as long as it is polled.
-pub async fn announce(mut sight: watch::Receiver<Sight>, ui: &Ui) {
-    let mut denied = Denied::default();
-    loop {
-        let lines = denied.news(&sight.borrow_and_update().workspace);
-        for line in lines {
-            ui.warn(&line);
-        }
-        if sight.changed().await.is_err() {
-            // The watch has ended, and with it the news.
-            return std::future::pending().await;
-        }
-    }
 }
 
 #[cfg(test)]

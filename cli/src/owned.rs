@@ -23,7 +23,7 @@ use ws_tree::TreePath;
 
 use crate::{
     cluster::{Cluster, Observed, Sight},
-    denied::announce,
+    denied::Denied,
     dial::{dial, over},
     ending::{Farewell, Saved, destroy, save},
     error::{Error, Kind},
@@ -70,6 +70,8 @@ pub struct Owned<'a> {
     connection: Option<Connection>,
     /// What was saved before the workspace expired.
     kept: Saved,
+    /// What the user was told of.
+    denied: Denied,
 }
 
 /// Runs on its own, so that an interrupt does not leave it open whether there is a workspace.
@@ -96,6 +98,7 @@ impl<'a> Owned<'a> {
             memory: None,
             connection: None,
             kept: Saved::default(),
+            denied: Denied::default(),
         })
     }
 
@@ -160,7 +163,7 @@ impl<'a> Owned<'a> {
             Session::start(connection, program).await
         };
         let session = interrupts.unless(begin).await?;
-        let denials = announce(observed.subscribe(), ui);
+        let denials = self.denied.announce(observed.subscribe(), ui);
         let work = async {
             tokio::select! {
                 code = session.run(interrupts) => code,
@@ -248,9 +251,13 @@ impl<'a> Owned<'a> {
     }
 
     /// Destroys the workspace and forgets it.
-    pub async fn destroy(&mut self, workspace: &Workspace) -> Result<Farewell, Error> {
+    pub async fn destroy(&mut self, workspace: &Workspace, ui: &Ui) -> Result<Farewell, Error> {
         self.leave().await;
+        let sight = self.observed.as_ref().map(Observed::subscribe);
         let farewell = destroy(self.cluster, workspace, self.observed.take()).await?;
+        if let Some(mut sight) = sight {
+            self.denied.say(&mut sight, ui);
+        }
         if let Some(memory) = &self.memory
             && farewell.gone
         {

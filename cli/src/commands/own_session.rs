@@ -209,7 +209,7 @@ async fn finish(
     };
     saved.announce(owned.project(), ui);
     ui.progress(&format!("ending {name}"));
-    owned.destroy(&workspace).await.map(|farewell| Some(Farewell { patch: saved.patch, ..farewell }))
+    owned.destroy(&workspace, ui).await.map(|farewell| Some(Farewell { patch: saved.patch, ..farewell }))
 }
 
 fn report(farewell: &Farewell, exit_code: Option<u8>, ui: &Ui) {

@@ -23,7 +23,11 @@ use ws_policy::{
 };
 
 use super::Context;
-use crate::error::{Error, chain};
+use crate::{
+    error::{Error, chain},
+    lockfiles,
+    project::locate,
+};
 
 /// Explain and try what a class lets its workspaces reach
 #[derive(Debug, clap::Args)]
@@ -47,7 +51,8 @@ struct Explain {
 
 /// Show what becomes of a request
 ///
-/// Exits with 0 if it is allowed and with 1 if it is denied. Nothing is sent.
+/// Exits with 0 if it is allowed and with 1 if it is denied. Nothing is sent. For rules that allow the packages of lockfiles, these
+/// are the lockfiles in this folder, as with a workspace that is made here.
 #[derive(Debug, clap::Args)]
 struct Test {
     #[command(flatten)]
@@ -141,7 +146,10 @@ async fn test(args: Test, context: &mut Context) -> Result<u8, Error> {
             .hinted(format!("`ws policy explain {}` shows its rules", source.class)));
     }
     let body = body.map(|file| fs::read(&file).map_err(|error| unreadable(&file, &error))).transpose()?;
-    let verdict = judge(&Policy::of(Arc::new(class), egress.as_deref()), &method, &url, body.as_deref())?;
+    // Where no workspace could be made, there are no lockfiles either.
+    let locked = locate(Path::new(".")).map(|project| lockfiles::read(&project)).unwrap_or_default();
+    let policy = Policy::of(Arc::new(class), egress.as_deref()).with_locked(Arc::new(locked));
+    let verdict = judge(&policy, &method, &url, body.as_deref())?;
     let ui = &context.ui;
     if ui.json() {
         ui.json_result(&verdict)?;

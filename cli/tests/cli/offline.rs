@@ -1,10 +1,10 @@
 //! What needs no cluster, and what is said where none can be reached.
 
-use std::{fs, io::pipe, net::TcpListener};
+use std::{fs, io::pipe, net::TcpListener, path::Path};
 
 use insta::assert_snapshot;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Outcome};
 
 #[test]
 fn help_of_every_command() {
@@ -19,16 +19,55 @@ fn help_of_every_command() {
         "diff",
         "pull",
         "down",
+        "egress",
         "policy",
+        "policy explain",
+        "policy test",
         "presets",
         "completions",
         "version",
     ] {
-        let name = if command.is_empty() { "help" } else { command };
-        let arguments = [command, "--help"];
-        let outcome = environment.run(if command.is_empty() { &arguments[1..] } else { &arguments });
-        assert_snapshot!(format!("help-{name}"), outcome);
+        let name = if command.is_empty() { "help".to_owned() } else { command.replace(' ', "-") };
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        assert_snapshot!(format!("help-{name}"), environment.run(&arguments));
     }
+}
+
+#[test]
+fn a_request_is_judged_by_the_lockfiles_of_the_project_it_is_tried_in() {
+    let environment = Environment::new();
+    let class = "
+apiVersion: ws.dev/v1alpha1
+kind: WorkspaceClass
+metadata: {name: team}
+spec:
+  image: workspace
+  egress:
+    rules:
+    - {name: crates, preset: cargo, hosts: [crates.example], packages: {fromLockfiles: cargo}}
+";
+    fs::write(environment.home().join("class.yaml"), class).unwrap();
+    let test = |folder: &Path, package: &str| {
+        let url = format!("https://crates.example/se/rd/{package}");
+        let file = environment.home().join("class.yaml");
+        let arguments = ["policy", "test", "team", "GET", &url, "-f", file.to_str().unwrap()];
+        environment.outcome(&environment.command_in(folder, &arguments).output().unwrap())
+    };
+    let project = environment.project();
+    let denied =
+        |outcome: &Outcome| outcome.code == Some(1) && outcome.stdout.contains("does not name package");
+    let before = test(&project, "serde");
+    assert!(denied(&before), "{before}");
+    let lockfile = "[[package]]\nname = \"serde\"\nsource = \"registry+https://index.example\"\n";
+    fs::write(project.join("Cargo.lock"), lockfile).unwrap();
+    let named = test(&project, "serde");
+    assert_eq!((named.code, named.stdout.as_str()), (Some(0), "allowed by rule \"crates\"\n"), "{named}");
+    let other = test(&project, "serdf");
+    assert!(denied(&other), "{other}");
+    // No workspace is made of a home folder, so its lockfile is nobody's.
+    fs::write(environment.home().join("Cargo.lock"), lockfile).unwrap();
+    let home = test(&environment.home(), "serde");
+    assert!(denied(&home), "{home}");
 }
 
 #[test]
