@@ -113,6 +113,32 @@ fn a_workspace_that_fails_is_explained_and_destroyed() {
 }
 
 #[test]
+fn what_was_denied_at_last_is_said_and_the_last_line_sums_up() {
+    let failure = failed("PodFailed", "its pod is gone");
+    let mut last = failure.clone();
+    last["status"]["className"] = json!("team");
+    last["status"]["egress"] = json!({
+        "allowed": 2, "denied": 1, "rules": [{"name": "model", "allowed": 2, "sentBytes": 4096}],
+        "lastDenied": [{"host": "telemetry.example", "count": 1, "at": "2026-11-20T10:00:00Z", "reason": "host-not-allowed"}],
+    });
+    let api = Api::start(vec![
+        Answer::new(CREATE, 201, workspace(&json!(null))),
+        Answer::watch(
+            WATCH,
+            vec![json!({"type": "MODIFIED", "object": failure}), json!({"type": "DELETED", "object": last})],
+        ),
+        Answer::new(DELETE, 200, failure),
+    ]);
+    let outcome = Environment::with_server(&api.url).run(&["up", "--name", "fix"]);
+    let said =
+        "warning: telemetry.example denied: no rule names it · ask your admin or see ws policy explain team
+fix is gone: its pod, its keys and everything in it
+2 requests allowed (4.0 kB by model), 1 denied (telemetry.example 1×)
+error: ";
+    assert!(outcome.stderr.contains(said), "{outcome}");
+}
+
+#[test]
 fn a_signal_while_the_workspace_starts_destroys_it() {
     // A terminal that is closed sends SIGHUP twice; those who supervise a process may send two different signals.
     for (signals, code) in [(["INT"].as_slice(), 130), (&["TERM"], 143), (&["HUP", "HUP"], 129)] {
