@@ -58,7 +58,7 @@ fn line(denied: &DeniedHost, class: &str) -> String {
 }
 
 /// What the gateway's name for a reason means to people. None: the name is of another version of ws.
-fn words(reason: &str) -> Option<&'static str> {
+pub fn words(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "host-not-allowed" => "no rule names it",
         "ip-literal" => "it is an address, and rules name hosts",

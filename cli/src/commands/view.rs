@@ -8,7 +8,7 @@ use serde::Serialize;
 use ws_api::workspace::{EgressStatus, Phase, Timings, Workspace};
 use ws_tree::Escaped;
 
-use crate::{state::Memory, units};
+use crate::{denied::words, state::Memory, units};
 
 /// A workspace in `ws ls --json` and `ws up --detach --json`.
 #[derive(Clone, Debug, Serialize)]
@@ -139,7 +139,9 @@ impl Description {
             add("Requests", Some(format!("{} allowed, {} denied", egress.allowed, egress.denied)));
             add("Sent", Some(units::bytes(u64::try_from(egress.uploaded_bytes).unwrap_or_default())));
             for denied in &egress.last_denied {
-                add("Denied", Some(format!("{} ({}×, last {})", denied.host, denied.count, denied.at.0)));
+                let why = denied.reason.as_deref().and_then(words).map(|why| format!(": {why}"));
+                let what = format!("{} ({}×, last {})", denied.host, denied.count, denied.at.0);
+                add("Denied", Some(what + why.as_deref().unwrap_or_default()));
             }
         }
         // What the cluster says must not end a line and begin one of its own.
@@ -242,7 +244,7 @@ mod tests {
                 "conditions": [{"type": "Ready", "status": "True", "reason": "Serving", "message": "",
                     "lastTransitionTime": "2026-11-20T10:00:01Z"}],
                 "egress": {"allowed": 1, "denied": 3, "uploadedBytes": 2048,
-                    "lastDenied": [{"host": "telemetry.example", "count": 3, "at": "2026-11-20T10:30:00Z"}]},
+                    "lastDenied": [{"host": "telemetry.example", "count": 3, "at": "2026-11-20T10:30:00Z", "reason": "host-not-allowed"}]},
                 "timings": {"claimed": "2026-11-20T10:00:00.040000Z", "ready": "2026-11-20T10:00:00.512000Z"}
             }
         }))
