@@ -1,7 +1,7 @@
 //! What a rule says in full: presets, repositories and defaults written out. This is what an admin reviews, and all that is
 //! compiled.
 
-use ws_api::egress::{Credential, EgressRule, Requests, Values};
+use ws_api::egress::{Budget, Credential, EgressRule, Requests, Values};
 
 use crate::{
     preset::{Injection, ModelPlace, Preset, REPOSITORY},
@@ -28,7 +28,7 @@ pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
             full.hosts = Some(preset.hosts);
         }
         full.allow = Some(with_models(preset.allow, preset.model, &rule.models)?);
-        full.budget = rule.budget.clone().or(preset.budget);
+        full.budget = merged(rule.budget.as_ref(), preset.budget);
         full.credential =
             rule.credential.as_ref().map(|credential| placed(credential, preset.credential)).transpose()?;
     } else if !rule.models.is_empty() {
@@ -49,6 +49,16 @@ pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
     full.repositories.clear();
     full.models.clear();
     Ok(full)
+}
+
+/// A preset's budget where the rule does not say otherwise, member by member: who bounds one thing does not lift the other bounds.
+fn merged(own: Option<&Budget>, preset: Option<Budget>) -> Option<Budget> {
+    let (Some(own), Some(preset)) = (own, &preset) else { return own.cloned().or(preset) };
+    Some(Budget {
+        upload: own.upload.clone().or(preset.upload.clone()),
+        request: own.request.clone().or(preset.request.clone()),
+        not_found: own.not_found.or(preset.not_found),
+    })
 }
 
 /// Requests that name one of these models, if there are any.
@@ -194,6 +204,33 @@ mod tests {
         let full = expanded(json!({"name": "a", "preset": "anthropic", "models": models})).unwrap();
         let values = full["allow"][0]["body"]["json"]["values"].as_array().unwrap().clone();
         assert_eq!(values.last(), Some(&json!({"at": "model", "anyOf": models})));
+    }
+
+    #[test]
+    fn b19_a_budget_of_ones_own_lifts_none_of_the_presets() {
+        let preset = json!({"upload": "4Mi", "request": "4Ki", "notFound": 50});
+        for (own, expected) in [
+            (json!(null), preset.clone()),
+            (json!({"upload": "1Mi"}), json!({"upload": "1Mi", "request": "4Ki", "notFound": 50})),
+            (json!({"notFound": 3}), json!({"upload": "4Mi", "request": "4Ki", "notFound": 3})),
+            (
+                json!({"upload": "8Mi", "request": "1Ki", "notFound": 0}),
+                json!({"upload": "8Mi", "request": "1Ki", "notFound": 0}),
+            ),
+        ] {
+            let full =
+                expanded(json!({"name": "c", "preset": "cargo", "hosts": ["a.example"], "budget": own}));
+            assert_eq!(full.unwrap()["budget"], expected, "{own}");
+        }
+        let without = expanded(
+            json!({"name": "a", "hosts": ["a.example"], "allow": [{"methods": ["GET"], "paths": ["/"]}],
+            "budget": {"upload": "1Mi"}}),
+        );
+        assert_eq!(
+            without.unwrap()["budget"],
+            json!({"upload": "1Mi"}),
+            "no preset, no more than what is said"
+        );
     }
 
     #[test]

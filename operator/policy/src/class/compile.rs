@@ -50,8 +50,8 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
     if egress.rules.len() > MAX_RULES {
         of_class(format!("a class has at most {MAX_RULES} egress rules"));
     }
-    let budget = egress.budget.as_ref().map(budget).transpose();
-    let limits = budget.map_err(&mut of_class).unwrap_or_default().unwrap_or_default();
+    let limits = egress.budget.as_ref().map(shared).transpose();
+    let upload = limits.map_err(&mut of_class).unwrap_or_default().flatten();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -62,7 +62,7 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
             *picked = picked.or(Picked::of(std::iter::once(index)));
         }
     }
-    Ok(ClassPolicy { class, rules, by_host, upload: limits.upload })
+    Ok(ClassPolicy { class, rules, by_host, upload })
 }
 
 fn rule(written: &EgressRule) -> Result<Rule, String> {
@@ -164,6 +164,18 @@ fn budget(written: &egress::Budget) -> Result<Limits, String> {
     let whole = |quantity: &Option<Quantity>| quantity.as_ref().map(whole).transpose();
     let not_found = written.not_found.map(|answers| u64::try_from(answers).unwrap_or_default());
     Ok(Limits { upload: whole(&written.upload)?, request: whole(&written.request)?, not_found })
+}
+
+/// The bytes that rules without a budget of their own share. One request and its answer are one rule's.
+fn shared(written: &egress::Budget) -> Result<Option<u64>, String> {
+    let Limits { upload, request, not_found } = budget(written)?;
+    let beside = [("request", request.is_some()), ("notFound", not_found.is_some())];
+    match beside.iter().find(|(_, is_said)| *is_said) {
+        Some((member, _)) => {
+            Err(format!("the class's budget is an `upload` alone: say `{member}` in the budgets of rules"))
+        }
+        None => Ok(upload),
+    }
 }
 
 fn whole(quantity: &Quantity) -> Result<u64, String> {
@@ -270,6 +282,21 @@ mod tests {
         assert!(
             rule(json!({"allow": [{"methods": ["GET"], "paths": ["/"]}]})).contains("say what is allowed")
         );
+    }
+
+    #[test]
+    fn what_a_class_has_no_budget_for_is_said_in_rules() {
+        let rule = json!({"name": "a", "hosts": ["a.example"], "allow": [{"methods": ["GET"], "paths": ["/"]}],
+            "budget": {"request": "4Ki", "notFound": 5}});
+        let with = |budget: Value| problems(json!({"rules": [rule], "budget": budget}));
+        assert_eq!(with(json!({"upload": "1Mi"})), Vec::<String>::new());
+        for (budget, member) in
+            [(json!({"request": "4Ki"}), "request"), (json!({"upload": "1Mi", "notFound": 5}), "notFound")]
+        {
+            let expected =
+                format!("the class's budget is an `upload` alone: say `{member}` in the budgets of rules");
+            assert_eq!(with(budget), [expected]);
+        }
     }
 
     #[test]
