@@ -1,6 +1,7 @@
 //! What a class allows, compiled once, and what a workspace picks from it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -14,7 +15,11 @@ use ws_api::{
 
 use crate::{
     json::JsonRule,
-    package::{PackageName, is_one_of, normalized},
+    package::{
+        PackageName,
+        form::{Asked, plain},
+        is_one_of, normalized,
+    },
     path::Path,
     pattern::PathPattern,
 };
@@ -107,8 +112,8 @@ pub(crate) struct PackageRule {
 /// Names that a package may have.
 #[derive(Debug)]
 pub(crate) struct PackageNames {
-    /// How a package's name is read out of a path.
-    pub asked: PackageName,
+    /// How a package's name is read out of a path; none: those paths tell no name.
+    pub asked: Option<PackageName>,
     /// Names, and what they begin with.
     pub written: Arc<[String]>,
     /// Where the lockfiles' names are of use too.
@@ -165,14 +170,22 @@ impl Allowance {
 }
 
 impl PackageRule {
-    /// The package that a path asks for, if it is none of those that may be fetched.
+    /// What a path asks for, if it is none of the packages that may be fetched, or if more stands beside its name than a registry
+    /// needs.
     pub fn stranger(&self, pattern: &PathPattern, path: &Path, locked: &Locked) -> Option<String> {
         let names = self.names.as_ref()?;
+        let captured = pattern.captured(path).unwrap_or_default();
+        let made = names.asked.as_ref();
         // What cannot be read is none of them.
-        let asked = names.asked.read(pattern, path).unwrap_or_default();
-        let asked = if self.is_normalized { normalized(&asked) } else { asked };
-        let is_locked = names.locked.is_some_and(|registry| locked.has(registry, &asked));
-        (!is_locked && !is_one_of(&names.written, &asked)).then_some(asked)
+        let read = made.map(|name| name.read(&captured).unwrap_or_default());
+        let name = read.as_deref().map(plain).unwrap_or_default();
+        let compared = if self.is_normalized { normalized(&name).into() } else { Cow::Borrowed(&*name) };
+        let is_locked = names.locked.is_some_and(|registry| locked.has(registry, &compared));
+        if made.is_some() && !is_locked && !is_one_of(&names.written, &compared) {
+            return Some(compared.into_owned());
+        }
+        let asked = Asked { captured: &captured, made, name: &name, is_normalized: self.is_normalized };
+        asked.misfit().map(|placeholder| format!("{name} with this {{{placeholder}}}"))
     }
 }
 

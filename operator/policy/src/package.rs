@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{path::Path, pattern::PathPattern};
+use crate::pattern::{PathPattern, REST};
+
+pub mod form;
 
 /// How a package's name is made of the placeholders of a path: `@{scope}/{name}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,11 +20,16 @@ pub struct PackageName {
 pub struct InvalidName;
 
 impl PackageName {
-    /// The name of the package that a path which matches the pattern asks for.
-    pub fn read(&self, pattern: &PathPattern, path: &Path) -> Option<String> {
+    /// The name of the package that a path asks for whose placeholders stand for this ([`PathPattern::captured`]).
+    pub fn read(&self, captured: &[(&str, &str)]) -> Option<String> {
         self.further.iter().try_fold(self.first.clone(), |name, (placeholder, literal)| {
-            Some(name + &pattern.captured(path, placeholder)? + literal)
+            Some(name + &text_of(captured, placeholder)? + literal)
         })
+    }
+
+    /// Whether a placeholder of this name is a part of it.
+    pub fn holds(&self, placeholder: &str) -> bool {
+        self.further.iter().any(|(name, _)| name == placeholder)
     }
 
     /// Whether all that it is made of is in the paths of a pattern.
@@ -54,6 +61,16 @@ impl FromStr for PackageName {
     }
 }
 
+/// What a placeholder stands for; [`REST`]: all segments of `**`. Of one that stands there twice, the last counts.
+fn text_of(captured: &[(&str, &str)], placeholder: &str) -> Option<String> {
+    let texts = captured.iter().filter(|(name, _)| *name == placeholder).map(|(_, text)| *text);
+    if placeholder == REST {
+        let segments: Vec<_> = texts.collect();
+        return (!segments.is_empty()).then(|| segments.join("/"));
+    }
+    texts.last().map(str::to_owned)
+}
+
 /// Whether a text is one of these: exact ones, or what they begin with (`@acme/*`).
 pub fn is_one_of(names: &[String], text: &str) -> bool {
     names.iter().any(|name| match name.strip_suffix('*') {
@@ -78,10 +95,11 @@ pub fn normalized(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::Path;
 
     fn name(name: &str, pattern: &str, path: &str) -> Option<String> {
-        let name: PackageName = name.parse().unwrap();
-        name.read(&pattern.parse().unwrap(), &Path::parse(path).unwrap())
+        let (name, pattern): (PackageName, PathPattern) = (name.parse().unwrap(), pattern.parse().unwrap());
+        name.read(&pattern.captured(&Path::parse(path).unwrap())?)
     }
 
     #[test]

@@ -49,15 +49,11 @@ impl PathPattern {
         self.walk(path, |_, _| ())
     }
 
-    /// What a placeholder of this name stands for in a path that matches; [`REST`]: all segments of `**`.
-    pub fn captured(&self, path: &Path, name: &str) -> Option<String> {
-        let mut found: Option<String> = None;
-        let matches = self.walk(path, |placeholder, text| {
-            if placeholder == name {
-                found = Some(found.take().map_or_else(|| text.to_owned(), |before| before + "/" + text));
-            }
-        });
-        found.filter(|_| matches)
+    /// What each placeholder stands for in a path that matches, by its name; [`REST`]: one segment of `**`, in order.
+    pub fn captured<'a>(&'a self, path: &'a Path) -> Option<Vec<(&'a str, &'a str)>> {
+        let mut found = Vec::new();
+        let matches = self.walk(path, |placeholder, text| found.push((placeholder, text)));
+        matches.then_some(found)
     }
 
     /// The names of its placeholders.
@@ -68,7 +64,7 @@ impl PathPattern {
     }
 
     /// Whether it matches; `seen` is told what each placeholder stands for, in no order but that of `**`, and in vain if not.
-    fn walk(&self, path: &Path, mut seen: impl FnMut(&str, &str)) -> bool {
+    fn walk<'a>(&'a self, path: &'a Path, mut seen: impl FnMut(&'a str, &'a str)) -> bool {
         let mut segments = path.segments();
         let begins = self
             .before
@@ -134,7 +130,7 @@ impl FromStr for PathPattern {
 const EXAMPLE: &str = "~~~";
 
 impl SegmentPattern {
-    fn matches(&self, segment: &str, seen: &mut impl FnMut(&str, &str)) -> bool {
+    fn matches<'a>(&'a self, segment: &'a str, seen: &mut impl FnMut(&'a str, &'a str)) -> bool {
         let Some((last, between)) = self.further.split_last() else { return segment == self.first };
         let inner = segment.strip_prefix(&*self.first).and_then(|rest| rest.strip_suffix(&*last.literal));
         let Some(mut rest) = inner else { return false };
@@ -239,16 +235,24 @@ mod tests {
 
     #[test]
     fn what_placeholders_stand_for_is_known() {
-        for (pattern, path, name, expected) in [
-            ("/{name}/-/{file}.tgz", "/left-pad/-/left-pad-1.3.0.tgz", "name", Some("left-pad")),
-            ("/@{scope}%2F{name}", "/@acme%2Fshop", "scope", Some("acme")),
-            ("/**/@v/{version}.zip", "/x.example/m/v2/@v/v2.0.1.zip", REST, Some("x.example/m/v2")),
-            ("/**/@v/{version}.zip", "/x.example/m/v2/@v/v2.0.1.zip", "version", Some("v2.0.1")),
-            ("/{name}", "/a", "other", None),
-            ("/{name}", "/a/b", "name", None),
+        for (pattern, path, expected) in [
+            (
+                "/{name}/-/{file}.tgz",
+                "/left-pad/-/left-pad-1.3.0.tgz",
+                Some(vec![("name", "left-pad"), ("file", "left-pad-1.3.0")]),
+            ),
+            ("/@{scope}%2F{name}", "/@acme%2Fshop", Some(vec![("scope", "acme"), ("name", "shop")])),
+            (
+                "/**/@v/{version}.zip",
+                "/x.example/m/v2/@v/v2.0.1.zip",
+                Some(vec![("version", "v2.0.1"), (REST, "x.example"), (REST, "m"), (REST, "v2")]),
+            ),
+            ("/{a}/{a}", "/b/c", Some(vec![("a", "b"), ("a", "c")])),
+            ("/a", "/a", Some(vec![])),
+            ("/{name}", "/a/b", None),
         ] {
             let (pattern, path) = (pattern.parse::<PathPattern>().unwrap(), Path::parse(path).unwrap());
-            assert_eq!(pattern.captured(&path, name).as_deref(), expected, "{pattern} {path}");
+            assert_eq!(pattern.captured(&path), expected, "{pattern} {path}");
         }
     }
 

@@ -94,8 +94,8 @@ fn package(
         if asked.normalized { names.iter().map(|name| normalized(name)).collect() } else { names }
     };
     Ok(gate.map(|gate| PackageRule {
-        names: name.zip(gate.names.clone()).map(|(asked, (names, locked))| PackageNames {
-            asked,
+        names: gate.names.clone().map(|(names, locked)| PackageNames {
+            asked: name,
             written: as_asked(names),
             locked,
         }),
