@@ -24,6 +24,10 @@ pub fn expand(rule: &EgressRule) -> Result<EgressRule, String> {
         if rule.allow.is_some() || rule.passthrough.is_some() {
             return Err("a preset brings what is allowed: leave `allow` and `passthrough` out".to_owned());
         }
+        let packages = rule.packages.as_ref();
+        if preset.without_lockfiles && packages.is_some_and(|packages| packages.from_lockfiles.is_some()) {
+            return Err("no lockfile names what the preset fetches: leave `fromLockfiles` out".to_owned());
+        }
         if rule.hosts.is_none() && rule.service.is_none() && !preset.hosts.is_empty() {
             full.hosts = Some(preset.hosts);
         }
@@ -250,6 +254,10 @@ mod tests {
             (json!({"name": "a", "preset": "github"}), "name the `repositories`"),
             (json!({"name": "a", "preset": "npm", "allow": []}), "a preset brings what is allowed"),
             (json!({"name": "a", "preset": "npm", "models": ["m"]}), "the preset knows no models"),
+            (
+                json!({"name": "a", "preset": "debian", "packages": {"fromLockfiles": "cargo"}}),
+                "no lockfile names what the preset fetches: leave `fromLockfiles` out",
+            ),
             (json!({"name": "a", "hosts": ["a.example"], "models": ["m"]}), "only a preset knows"),
         ] {
             let error = expanded(rule).unwrap_err();

@@ -35,6 +35,9 @@ pub struct Preset {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     pub allow: Vec<Requests>,
+    /// Whether no lockfile names what it fetches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_lockfiles: bool,
     /// Where a request names the model that it asks. Without it, a rule with the preset names no models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelPlace>,

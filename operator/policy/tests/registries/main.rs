@@ -9,6 +9,8 @@ use ws_policy::{
     request::{Length, Request},
 };
 
+mod debian;
+
 /// A policy whose one rule is a registry's preset.
 fn policy(preset: &str, packages: &Value) -> Policy {
     let rule = json!({"name": preset, "preset": preset, "hosts": ["a.example"], "packages": packages});
