@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Place of a JSON body that names the model.
-const MODEL: &str = "model";
+pub(crate) const MODEL: &str = "model";
 
 /// Writes a rule out. Expanding it once more changes nothing.
 ///
