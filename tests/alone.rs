@@ -3,7 +3,12 @@
 //! The operator dies after each of its writes, and everything converges, nothing is orphaned: the installed one is scaled to
 //! nothing meanwhile, and one beside the cluster takes its place, behind a proxy that kills it.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
@@ -11,6 +16,7 @@ use tokio::process::{Child, Command};
 use ws_tests::{
     api_proxy::ApiProxy,
     class,
+    command::run,
     lab::Lab,
     namespace::{SOON, nothing_is_left, with_namespace},
     pod::{bare_pod, changed},
@@ -122,34 +128,93 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
+    // One that is killed is back this soon.
+    const RECOVERY: Duration = Duration::from_secs(5);
     with_namespace(async |lab, namespace| {
         let rules = serde_json::json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
         let class = class::create(lab, serde_json::json!({"egress": {"rules": rules}})).await?;
+        new_gateways(lab).await?;
         let ws = Ws::new(lab, namespace)?;
         ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
         let fetch = async |path: &str| {
-            let line = format!("curl -sS --max-time 3 https://docs.example/{path} && echo fetched");
+            let line = format!("curl -sS --max-time 1 https://docs.example/{path} && echo fetched");
             anyhow::Ok(ws.bash("out", &line).await?.stdout.contains("fetched"))
         };
-        let stops_and_recovers = async |how: &str, stop: &str, recover: Option<&str>| {
-            ensure!(fetch("before").await?, "{how}: the control");
-            let canary = canary()?;
-            let gateways = signal_gateways(stop, None).await?;
-            ensure!(!fetch(&canary).await?, "{how}: it got out");
-            ensure!(lab.asked(&format!("/{canary}"))?.is_empty(), "{how}: it arrived");
-            if let Some(recover) = recover {
-                signal_gateways(recover, Some(&gateways)).await?;
-            }
-            eventually(PATIENCE, "a gateway that works again", async || {
-                anyhow::Ok(fetch("after").await?.then_some(()))
+        let works = async |limit: Duration| {
+            eventually(limit, "a gateway that works", async || {
+                anyhow::Ok(fetch("works").await?.then_some(()))
             })
             .await
         };
-        stops_and_recovers("stopped", "-STOP", Some("-CONT")).await?;
-        stops_and_recovers("killed", "-KILL", None).await?;
+        for (how, stop, recover) in [("stopped", "-STOP", Some("-CONT")), ("killed", "-KILL", None)] {
+            works(PATIENCE).await?;
+            let canary = canary()?;
+            let stopped = Instant::now();
+            let gateways = signal_gateways(stop, None).await?;
+            ensure!(!fetch(&canary).await?, "{how}: it got out");
+            ensure!(lab.asked(&format!("/{canary}"))?.is_empty(), "{how}: it arrived");
+            let began = match recover {
+                Some(recover) => {
+                    signal_gateways(recover, Some(&gateways)).await?;
+                    Instant::now()
+                }
+                None => stopped,
+            };
+            works(PATIENCE).await?;
+            ensure!(began.elapsed() < RECOVERY, "{how}: it took {:?} to recover", began.elapsed());
+        }
         class::delete(lab, &class).await
     })
     .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b20_b26_what_a_gateway_that_is_killed_let_pass_stays_spent() -> Result<()> {
+    const BUDGET: u64 = 64 << 10;
+    const BODY: u64 = 2 << 10;
+    with_namespace(async |lab, namespace| {
+        let rules = serde_json::json!([{
+            "name": "api", "hosts": ["api.example"], "budget": {"upload": BUDGET.to_string()},
+            "allow": [{"methods": ["POST"], "paths": ["/upload/**"], "body": {"max": "64Ki"}}],
+        }]);
+        let class = class::create(lab, serde_json::json!({"egress": {"rules": rules}})).await?;
+        new_gateways(lab).await?;
+        let (ws, canary) = (Ws::new(lab, namespace)?, canary()?);
+        ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
+        // How many of so many uploads are taken.
+        let upload = async |times: u64| {
+            let line = format!(
+                "for number in $(seq {times}); do head -c {BODY} /dev/zero | tr '\\0' x | curl -sS -o /dev/null \
+                     -w '%{{http_code}}\\n' --max-time 10 https://api.example/upload/{canary} --data-binary @-; done; true"
+            );
+            let told = ws.bash("out", &line).await?.ok()?.stdout;
+            anyhow::Ok(told.lines().filter(|line| *line == "200").count() as u64)
+        };
+        let half = BUDGET / BODY / 2;
+        ensure!(upload(half).await? == half, "half of the budget is there to be spent");
+        signal_gateways("-KILL", None).await?;
+        eventually(PATIENCE, "an upload by the gateway's next life", async || {
+            anyhow::Ok((upload(1).await? == 1).then_some(()))
+        })
+        .await?;
+        let rest = upload(2 * half).await?;
+        ensure!(rest < half, "{rest} more uploads were taken");
+        let requests = lab.asked(&format!("/upload/{canary}"))?;
+        let sent: u64 = requests.iter().filter_map(|request| request["length"].as_u64()).sum();
+        ensure!(requests.len() as u64 > half && sent <= BUDGET, "{sent} bytes in {} requests", requests.len());
+        class::delete(lab, &class).await
+    })
+    .await
+}
+
+/// Replaces the gateways, for the kubelet starts at once what has not been killed before.
+async fn new_gateways(lab: &Lab) -> Result<()> {
+    for command in [&["restart"][..], &["status", "--timeout=100s"]] {
+        let rollout = [&["-n", lab.ws_namespace(), "rollout"], command, &["deployment/ws-gateway"]].concat();
+        run(lab.kubectl_command(&rollout), Duration::from_mins(2)).await?.ok()?;
+    }
+    Ok(())
 }
 
 /// Sends a signal to these gateways of the lab, or to all there are; which those were.

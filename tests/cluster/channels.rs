@@ -8,7 +8,12 @@ use ws_tests::{
     raw::{Vector, answers},
 };
 
-use crate::{misuse::is_refused, spellings::arrived, way_out::with_rules};
+use crate::{
+    audited::{are_told, each_refusal_is_told},
+    misuse::is_refused,
+    spellings::arrived,
+    way_out::with_rules,
+};
 
 const HOST: &str = "docs.example";
 
@@ -42,12 +47,16 @@ async fn b11_a_request_has_a_method_and_a_body_as_its_rule_says() -> Result<()> 
             request(&get, "Content-Length: 5\r\n\r\nhello"),
             request(&get, "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         ]);
-        for (number, answer) in answers(&out.ws, "out", &vectors).await?.iter().enumerate() {
+        let refusals = answers(&out.ws, "out", &vectors).await?;
+        for (number, answer) in refusals.iter().enumerate() {
             ensure!(
                 answer.is_empty() || is_refused(answer) || answer.starts_with("HTTP/1.1 413 "),
                 "{number}: {answer}"
             );
         }
+        each_refusal_is_told(out, &refusals).await?;
+        are_told(out, &[(HOST, "request-not-allowed"), (HOST, "query-not-allowed"), (HOST, "body-too-long")])
+            .await?;
         ensure!(arrived(out, &canary)?.is_empty(), "one of them arrived");
         let control =
             answers(&out.ws, "out", &[request(&get, "X-HTTP-Method-Override: DELETE\r\n\r\n")]).await?;

@@ -4,10 +4,14 @@
 
 mod admission;
 mod agents;
+mod audited;
+mod authority;
+mod budgets;
 mod channels;
 mod delivery;
 mod egress;
 mod errors;
+mod http2;
 mod lateral;
 mod lifecycle;
 mod lockfiles;
@@ -18,6 +22,7 @@ mod orphans;
 mod pod;
 mod policy;
 mod providers;
+mod redirects;
 mod registries;
 mod results;
 mod servers;

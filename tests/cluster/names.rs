@@ -19,7 +19,8 @@ use ws_tests::{
 
 use crate::{
     egress::OPEN,
-    misuse::{http2, is_refused},
+    http2::http2,
+    misuse::is_refused,
     way_out::{reading, with_rules},
 };
 

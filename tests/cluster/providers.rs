@@ -8,7 +8,10 @@ use ws_tests::{
     raw::{Vector, answers},
 };
 
-use crate::way_out::{CREDENTIAL, SECRET, with_rules};
+use crate::{
+    audited::{are_told, each_refusal_is_told},
+    way_out::{CREDENTIAL, SECRET, with_rules},
+};
 
 const ANTHROPIC: &str = "api.anthropic.com";
 const OPENAI: &str = "api.openai.com";
@@ -270,7 +273,8 @@ async fn b11_b16_b17_b22_b23_a_provider_does_for_a_workspace_what_the_preset_let
         let groups = [controls, methods, accounts, features, bodies, placeholders];
         let cases: Vec<Case> = groups.into_iter().flat_map(|group| group(&canary)).collect();
         let vectors: Vec<Vector> = cases.iter().map(Case::vector).collect();
-        for (case, answer) in cases.iter().zip(answers(&out.ws, "out", &vectors).await?) {
+        let given = answers(&out.ws, "out", &vectors).await?;
+        for (case, answer) in cases.iter().zip(&given) {
             let Case { what, host, line, headers, body, passes } = case;
             let is_answered = answer.starts_with("HTTP/1.1 200 ") && !answer.contains("x-ws-denied");
             let is_refused = answer.starts_with("HTTP/1.1 4");
@@ -278,6 +282,15 @@ async fn b11_b16_b17_b22_b23_a_provider_does_for_a_workspace_what_the_preset_let
                 || format!("{what}: {line} to {host} with {headers:?} and {}: {answer}", body.escape_ascii());
             ensure!(if *passes { is_answered } else { is_refused }, "{}", shown());
         }
+        each_refusal_is_told(out, &given).await?;
+        let expected = [
+            (ANTHROPIC, "request-not-allowed"),
+            (ANTHROPIC, "query-not-allowed"),
+            (ANTHROPIC, "body-rule"),
+            (ANTHROPIC, "encoded-body"),
+            (OPENAI, "body-rule"),
+        ];
+        are_told(out, &expected).await?;
         let arrived = out.lab.asked_of_models(&canary)?;
         ensure!(arrived.len() == cases.iter().filter(|case| case.passes).count(), "{arrived:?}");
         for request in arrived {

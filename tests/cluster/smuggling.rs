@@ -9,7 +9,7 @@ use ws_tests::{
     raw::{Vector, answers},
 };
 
-use crate::{spellings::arrived, way_out::with_rules};
+use crate::{audited::each_refusal_is_told, spellings::arrived, way_out::with_rules};
 
 const HOST: &str = "docs.example";
 
@@ -29,12 +29,52 @@ async fn b10_no_request_hides_in_another() -> Result<()> {
             let allowed = answer.matches("HTTP/1.1 2").count() + answer.matches("HTTP/1.1 404").count();
             ensure!(allowed <= 1, "{what}: {answer}");
         }
+        each_refusal_is_told(out, &answers).await?;
         ensure!(out.lab.asked(&hidden)?.is_empty(), "{:?}", out.lab.asked(&hidden)?);
         ensure!(!out.lab.resolved()?.contains(" hidden.example. "), "a name was asked for");
         let shown = format!("/public/{}", &hidden[8..]);
         let control = format!("GET {shown} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
         ws_tests::raw::answers(&out.ws, "out", &[Vector::within(HOST, control)]).await?;
         ensure!(out.lab.asked(&shown)?.len() == 1, "the control arrives");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b10_what_follows_a_body_goes_no_further() -> Result<()> {
+    // A sink, which writes down each byte and does not answer.
+    const SINK: &str = "sink.example:8080";
+    let allow = json!([{"methods": ["POST"], "paths": ["/**"], "body": {"max": "64Ki"}}]);
+    let rules = json!([{"name": "sink", "hosts": ["sink.example"], "scheme": "http", "ports": [8080], "allow": allow}]);
+    with_rules(rules, async |out| {
+        let (hidden, shown) = (canary()?, canary()?);
+        let trailers = [
+            format!("Authorization: Bearer {hidden}"),
+            format!("Host: {hidden}.example"),
+            format!("Cookie: a={hidden}\r\nX-Anything: {hidden}"),
+        ];
+        let request = |number: usize, trailers: &str| {
+            let body = format!("{number}-{shown}");
+            Vector::plain(format!(
+                "POST http://{SINK}/ HTTP/1.1\r\nHost: {SINK}\r\nTE: trailers\r\n\
+                 Trailer: authorization, host, cookie, x-anything\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 {:x}\r\n{body}\r\n0\r\n{trailers}\r\n\r\n",
+                body.len()
+            ))
+        };
+        let vectors: Vec<_> =
+            trailers.iter().enumerate().map(|(number, trailers)| request(number, trailers)).collect();
+        answers(&out.ws, "out", &vectors).await?;
+        let sunk = out.lab.sunk()?;
+        for number in 0..vectors.len() {
+            ensure!(
+                sunk.contains(&format!("{number}-{shown}\r\n0\r\n\r\n")),
+                "the control: a body arrives whole"
+            );
+        }
+        ensure!(!sunk.contains(&hidden), "what followed a body arrived");
         Ok(())
     })
     .await

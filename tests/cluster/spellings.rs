@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use ws_tests::{
     corpus,
     probe::canary,
-    raw::{Vector, answers},
+    raw::{Hello, Vector, answers},
 };
 
-use crate::way_out::{Out, reading, with_rules};
+use crate::{
+    audited::{are_told, each_refusal_is_told},
+    way_out::{Out, reading, with_rules},
+};
 
 const ALLOWED: &str = "docs.example";
 const DENIED: &str = "hidden.example";
@@ -121,6 +124,44 @@ async fn b03_b04_a_name_in_tls_or_in_a_request_is_the_connections() -> Result<()
 
 #[tokio::test]
 #[ignore = "needs the lab"]
+async fn b03_tls_that_names_no_host_or_two_leads_nowhere() -> Result<()> {
+    with_rules(json!([reading("docs", &[ALLOWED])]), async |out| {
+        let (hidden, shown) = (format!("/{}", canary()?), format!("/{}", canary()?));
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {ALLOWED}\r\nConnection: close\r\n\r\n");
+        let vector = || Vector::within(ALLOWED, get(&hidden));
+        let misdirected = [
+            vector().beginning(Hello::Nameless),
+            vector().named("hidden.example."),
+            vector().named("docs_.example"),
+            vector().named("docs.example.hidden.example"),
+        ];
+        let refusals = answers(&out.ws, "out", &misdirected).await?;
+        for (vector, answer) in misdirected.iter().zip(&refusals) {
+            ensure!(status(answer) == Some(421), "{vector:?}: {answer}");
+        }
+        each_refusal_is_told(out, &refusals).await?;
+        // An alert (RFC 8446 §6), or nothing: no handshake begins.
+        let wrong = [Hello::Twice, Hello::Again, Hello::Nul].map(|hello| vector().beginning(hello));
+        for (vector, answer) in wrong.iter().zip(answers(&out.ws, "out", &wrong).await?) {
+            ensure!(answer.is_empty() || answer.starts_with('\u{15}'), "{vector:?}: {answer:?}");
+        }
+        are_told(out, &[(ALLOWED, "misdirected"), (ALLOWED, "not-tls")]).await?;
+        ensure!(out.lab.asked(&hidden)?.is_empty(), "one arrived: {:?}", out.lab.asked(&hidden)?);
+        // In two records it is the same handshake.
+        let right = [
+            Vector::within(ALLOWED, get(&shown)),
+            Vector::within(ALLOWED, get(&shown)).beginning(Hello::Split),
+        ];
+        let controls = answers(&out.ws, "out", &right).await?;
+        ensure!(controls.iter().all(|answer| status(answer) == Some(404)), "the controls: {controls:?}");
+        ensure!(out.lab.asked(&shown)?.len() == right.len(), "the controls arrive");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
 async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
     let rules = json!([{"name": "docs", "hosts": [ALLOWED], "allow": [{"methods": ["GET"], "paths": ["/public/**"]}]}]);
     with_rules(rules, async |out| {
@@ -142,6 +183,7 @@ async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
             }
         }
         ensure!(told.is_empty(), "each is answered clearly:\n{told}");
+        each_refusal_is_told(out, &answers).await?;
         // What was let through is, as nginx reads it, what is allowed.
         let requests = arrived(out, &canary)?;
         for request in &requests {

@@ -1,6 +1,6 @@
 //! Tries to reach addresses from a pod: from a workspace, and from a pod that nothing contains as the positive control.
 
-use std::{fs::File, io::Read as _, time::Duration};
+use std::{cell::RefCell, fs::File, io::Read as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -79,9 +79,21 @@ pub async fn open_pod_of(lab: &Lab, namespace: &str, name: &str, image: &str) ->
     pod::start(lab, namespace, &pod::bare_pod(name, image, &["sleep", "3600"])).await
 }
 
+thread_local! {
+    /// What [`canary`] returned on this thread, which is the test's own.
+    static CANARIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
 /// 128 random bits that no other test sends.
 pub fn canary() -> Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    let canary = format!("{:032x}", u128::from_be_bytes(bytes));
+    CANARIES.with_borrow_mut(|canaries| canaries.push(canary.clone()));
+    Ok(canary)
+}
+
+/// All that this test has got from [`canary`].
+pub fn canaries() -> Vec<String> {
+    CANARIES.with_borrow(Clone::clone)
 }

@@ -40,10 +40,14 @@ const GIT_NAME: &str = "github.com";
 /// Names of providers of models, as programs know them: they lead to the web server too.
 const MODEL_NAMES: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
 /// Names that lead elsewhere: to a sink, into the company, to the cluster, to the machine itself.
-const OTHER_NAMES: [(&str, &str); 6] = [
+const OTHER_NAMES: [(&str, &str); 9] = [
     ("telemetry.example", "20.0.113.66"),
+    ("sink.example", "20.0.113.66"),
     ("intranet.company.example", "10.77.0.10"),
     ("rebound.example", "10.77.0.10"),
+    // Both inside and outside, as a name is that is being moved from one to the other.
+    ("mixed.example", "10.77.0.10"),
+    ("mixed.example", "20.0.114.80"),
     ("metadata.example", "169.254.169.254"),
     ("cluster.example", "10.96.0.1"),
     ("loopback.example", "127.0.0.1"),
