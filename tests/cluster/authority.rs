@@ -30,8 +30,15 @@ async fn b27_the_authority_is_in_the_pod_and_its_key_is_not() -> Result<()> {
     with_rules(json!([reading("docs", &[HOST])]), async |out| {
         let shown = out.bash(SHOWN).await?.ok()?.stdout;
         ensure!(shown.contains("DNS:docs.example") && !shown.contains("CA:TRUE"), "a leaf for one name: {shown}");
+        // It signs no other authority, and vouches for no address (RFC 5280 §4.2.1.9, §4.2.1.10).
+        let authority = out.lab.fields(out.namespace, "workspace/out", "{.status.egress.authority}").await?;
+        let limits = ["attach", "out", "--", "openssl", "x509", "-noout", "-ext", "basicConstraints,nameConstraints"];
+        let limits = out.ws.run_with_input(authority.clone().into_bytes(), &limits).await?.ok()?;
+        for limit in ["CA:TRUE, pathlen:0", "Excluded:", "IP:0.0.0.0/0.0.0.0", "IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"] {
+            ensure!(limits.stdout.contains(limit), "{limit}: {limits}");
+        }
         let trusted = out.bash("cat ~/.ws/authorities.pem").await?.ok()?;
-        ensure!(trusted.stdout.contains("BEGIN CERTIFICATE"), "the authority is there: {trusted}");
+        ensure!(trusted.stdout.contains(authority.trim()), "it is what programs trust: {trusted}");
 
         let (files, environments) = keys(out, "").await?;
         ensure!(files.is_empty() && environments == 0, "{files:?}, and {environments} environments");
