@@ -125,7 +125,8 @@ async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
         let endless = out.bash(&format!("set -- {HOST}\n{ENDLESS}")).await?.ok()?;
         let sent: u64 =
             endless.stdout.trim().strip_prefix("ended after ").context(endless.to_string())?.parse()?;
-        ensure!(sent < 1 << 20, "a head that does not end: {sent} bytes of it");
+        // What is on its way when the gateway ends it waits in kernels.
+        ensure!(sent < 16 << 20, "a head that does not end: {sent} bytes of it");
         ensure!(began.elapsed() < Duration::from_secs(40), "both end soon: {:?}", began.elapsed());
         let grown = most_resident()?.saturating_sub(before);
         ensure!(grown < 64 << 10, "a gateway grew by {grown} KiB");

@@ -78,10 +78,10 @@ pub(crate) async fn with_project(
     test: impl AsyncFnOnce(&Out<'_>) -> Result<()>,
 ) -> Result<()> {
     with_class(changes, async |lab, namespace, class| {
-        let ws = Ws::new(lab, namespace)?;
+        let (ws, began) = (Ws::new(lab, namespace)?, Instant::now());
         let up = ["up", "--name", "out", "--class", class, "--detach"];
         ws.run_in(project.path(), &up).await?.ok()?;
-        let (out, began) = (Out { lab, namespace, ws, class: class.to_owned() }, Instant::now());
+        let out = Out { lab, namespace, ws, class: class.to_owned() };
         test(&out).await?;
         nothing_that_was_sent_is_written_down(&out, began).await
     })
