@@ -150,13 +150,13 @@ fn sum(egress: &EgressStatus) -> String {
     format!(
         "{} allowed{}, {} denied{}",
         count(unsigned(egress.allowed), "request", "requests"),
-        in_brackets(sent),
+        in_brackets(&sent),
         unsigned(egress.denied),
-        in_brackets(hosts)
+        in_brackets(&hosts)
     )
 }
 
-fn in_brackets(parts: Vec<String>) -> String {
+fn in_brackets(parts: &[String]) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 

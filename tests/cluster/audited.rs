@@ -32,7 +32,7 @@ async fn written(lab: &Lab, since: Instant) -> Result<Vec<String>> {
 fn counted(lines: &[String], namespace: &str) -> u64 {
     let decisions = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let of_namespace = decisions.filter(|line| line["namespace"] == namespace);
-    of_namespace.filter_map(|line| line["count"].as_u64()).sum()
+    of_namespace.filter_map(|line| line.get("count")?.as_u64()).sum()
 }
 
 /// Whether a line holds this, elsewhere than in the name of the host that was asked for: that is what the log is for.

@@ -63,12 +63,12 @@ impl FromStr for PackageName {
 
 /// What a placeholder stands for; [`REST`]: all segments of `**`. Of one that stands there twice, the last counts.
 fn text_of(captured: &[(&str, &str)], placeholder: &str) -> Option<String> {
-    let texts = captured.iter().filter(|(name, _)| *name == placeholder).map(|(_, text)| *text);
+    let mut texts = captured.iter().filter(|(name, _)| *name == placeholder).map(|(_, text)| *text);
     if placeholder == REST {
         let segments: Vec<_> = texts.collect();
         return (!segments.is_empty()).then(|| segments.join("/"));
     }
-    texts.last().map(str::to_owned)
+    texts.next_back().map(str::to_owned)
 }
 
 /// Whether a text is one of these: exact ones, or what they begin with (`@acme/*`).

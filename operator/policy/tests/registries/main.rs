@@ -25,17 +25,17 @@ fn verdict(policy: &Policy, path: &str) -> Result<Decision, Denied> {
 
 /// The first are allowed, the others denied for what stands in them; all are allowed where no package is named.
 fn holds(preset: &str, names: &[&str], allowed: &[&str], denied: &[&str]) {
-    let (named, any) =
+    let (gated, open) =
         (policy(preset, &json!({"names": names})), policy(preset, &json!({"minimumAge": "1h"})));
     for path in allowed {
-        assert!(verdict(&named, path).is_ok(), "{preset} {path}: {:?}", verdict(&named, path));
+        assert!(verdict(&gated, path).is_ok(), "{preset} {path}: {:?}", verdict(&gated, path));
     }
     for path in denied {
-        let verdict = verdict(&named, path);
+        let verdict = verdict(&gated, path);
         assert!(matches!(verdict, Err(Denied::PackageNotAllowed { .. })), "{preset} {path}: {verdict:?}");
     }
     for path in allowed.iter().chain(denied) {
-        assert!(verdict(&any, path).is_ok(), "{preset} {path}: the control");
+        assert!(verdict(&open, path).is_ok(), "{preset} {path}: the control");
     }
 }
 
