@@ -116,7 +116,7 @@ fn an_apply_holds_all_that_the_gateway_owns() {
                     "allowed": 0,
                     "denied": 1,
                     "uploadedBytes": 0, "reservedBytes": 0,
-                    "lastDenied": [{"host": "telemetry.example", "count": 1, "at": "2026-11-21T08:00:05Z"}],
+                    "lastDenied": [{"host": "telemetry.example", "count": 1, "at": "2026-11-21T08:00:05Z", "reason": "host-not-allowed"}],
                 },
                 "timings": {"isolated": "2026-11-21T08:00:01.123456Z"},
             },
