@@ -9,6 +9,7 @@ use proptest::{
     prelude::{Strategy as _, any, prop_assert, prop_assert_eq, proptest},
     test_runner::Config,
 };
+use ws_api::egress::Locked;
 use ws_policy::{
     class::{ClassPolicy, Policy},
     decide::{Decision, decide},
@@ -20,14 +21,18 @@ use ws_policy::{
 mod model;
 mod random;
 
-use random::{Asked, asked, class, spelled};
+use random::{Asked, asked, class, locked, spelled};
 
 /// Enough to reach each of the small universe's rules from each of its requests many times.
 const CASES: u32 = 4_000;
 
 /// The rule that allows a request with its body, if one does.
-fn allowed_by(class: &Arc<ClassPolicy>, picks: &[String], asked: &Asked) -> Option<String> {
-    let policy = Policy::of(class.clone(), Some(picks));
+fn allowed_by(
+    class: &Arc<ClassPolicy>,
+    (picks, locked): (&[String], &Locked),
+    asked: &Asked,
+) -> Option<String> {
+    let policy = Policy::of(class.clone(), Some(picks)).with_locked(locked.clone().sorted().into());
     let allowed = match decide(&policy, &asked.request).ok()? {
         Decision::Allowed(allowed) => allowed,
         Decision::NeedsBody(undecided) => undecided.decide(&asked.request.host, &asked.body).ok()?,
@@ -47,32 +52,46 @@ proptest! {
     #![proptest_config(Config { cases: CASES, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_decision_is_the_models(egress in class(), bits in any::<u8>(), asked in asked()) {
+    fn a_decision_is_the_models(egress in class(), bits in any::<u8>(), locked in locked(), asked in asked()) {
         let class = Arc::new(model::compile(&egress));
         let picks = picked(&class, bits);
-        let expected = model::allowed_by(&egress, &picks, &asked);
-        prop_assert_eq!(allowed_by(&class, &picks, &asked), expected.map(str::to_owned));
+        let expected = model::allowed_by(&egress, (&picks, &locked), &asked);
+        prop_assert_eq!(allowed_by(&class, (&picks, &locked), &asked), expected.map(str::to_owned));
     }
 
     #[test]
-    fn a_workspace_can_only_narrow(egress in class(), bits in any::<u8>(), more in any::<u8>(), asked in asked()) {
+    fn a_workspace_can_only_narrow(
+        egress in class(), bits in any::<u8>(), more in any::<u8>(), locked in locked(), asked in asked(),
+    ) {
         let class = Arc::new(model::compile(&egress));
         let (few, many) = (picked(&class, bits), picked(&class, bits | more));
-        if let Some(rule) = allowed_by(&class, &few, &asked) {
+        if let Some(rule) = allowed_by(&class, (&few, &locked), &asked) {
             prop_assert!(few.contains(&rule), "by a rule that was picked");
-            let alone = allowed_by(&class, std::slice::from_ref(&rule), &asked);
+            let alone = allowed_by(&class, (std::slice::from_ref(&rule), &locked), &asked);
             prop_assert_eq!(alone.as_ref(), Some(&rule), "which allows it alone");
-            let by_head = decide(&Policy::of(class.clone(), Some(&many)), &asked.request);
+            let policy = Policy::of(class.clone(), Some(&many)).with_locked(locked.clone().sorted().into());
+            let by_head = decide(&policy, &asked.request);
             prop_assert!(by_head.is_ok(), "a rule more denies nothing");
             // Without a length, the first rule whose head it has takes it, and cuts it where that one says.
             if asked.has_length() {
                 let before = |name: &str| class.rules().iter().position(|rule| rule.name == name);
-                let other = allowed_by(&class, &many, &asked);
+                let other = allowed_by(&class, (&many, &locked), &asked);
                 prop_assert!(other.is_some(), "a rule more denies nothing");
                 prop_assert!(before(&other.unwrap()) <= before(&rule), "the first that allows it does");
             }
         }
-        prop_assert!(allowed_by(&class, &[], &asked).is_none(), "who picks nothing reaches nothing");
+        prop_assert!(allowed_by(&class, (&[], &locked), &asked).is_none(), "who picks nothing reaches nothing");
+    }
+
+    #[test]
+    fn a_name_more_in_the_lockfiles_denies_nothing(egress in class(), few in locked(), more in locked(), asked in asked()) {
+        let class = Arc::new(model::compile(&egress));
+        let all = picked(&class, u8::MAX);
+        let both = |few: &[String], more: &[String]| [few, more].concat();
+        let many = Locked { npm: both(&few.npm, &more.npm), go: both(&few.go, &more.go), ..Locked::default() };
+        if allowed_by(&class, (&all, &few), &asked).is_some() && asked.has_length() {
+            prop_assert!(allowed_by(&class, (&all, &many), &asked).is_some());
+        }
     }
 
     #[test]
@@ -82,10 +101,12 @@ proptest! {
         let written = spelled(&url, &choices);
         let read = Request::absolute(asked.request.method.clone(), &written.parse().unwrap(), asked.request.body);
         prop_assert_eq!(read.as_ref().map(Request::url), Ok(url), "{}", written);
-        let read = Asked { request: read.unwrap(), body: asked.body.clone() };
+        let opens_web_socket = asked.request.opens_web_socket;
+        let read = Asked { request: Request { opens_web_socket, ..read.unwrap() }, body: asked.body.clone() };
         prop_assert_eq!(&read.request, &asked.request);
         let all = picked(&class, u8::MAX);
-        prop_assert_eq!(allowed_by(&class, &all, &read), allowed_by(&class, &all, &asked));
+        let none = Locked::default();
+        prop_assert_eq!(allowed_by(&class, (&all, &none), &read), allowed_by(&class, (&all, &none), &asked));
     }
 
     #[test]
@@ -118,17 +139,26 @@ fn the_random_requests_are_allowed_and_denied_in_every_way() {
     use proptest::{strategy::ValueTree as _, test_runner::TestRunner};
 
     let mut runner = TestRunner::deterministic();
-    let (mut allowed, mut by_body, mut denied) = (0, 0, std::collections::HashMap::<_, u32>::new());
+    let (mut allowed, mut by_name, mut by_body) = (0, 0, 0);
+    let mut denied = std::collections::HashMap::<_, u32>::new();
     for _ in 0..CASES {
-        let (egress, asked) = (class(), asked()).new_tree(&mut runner).unwrap().current();
-        let policy = Policy::of(Arc::new(model::compile(&egress)), None);
+        let (egress, locked, asked) = (class(), locked(), asked()).new_tree(&mut runner).unwrap().current();
+        let policy = Policy::of(Arc::new(model::compile(&egress)), None).with_locked(locked.sorted().into());
         match decide(&policy, &asked.request) {
-            Ok(Decision::Allowed(_)) => allowed += 1,
+            Ok(Decision::Allowed(by)) => {
+                let packages =
+                    egress.rules.iter().find(|rule| rule.name == by.rule_name()).unwrap().packages.as_ref();
+                let holds_names = packages
+                    .is_some_and(|packages| packages.names.is_some() || packages.from_lockfiles.is_some());
+                by_name += u32::from(holds_names);
+                allowed += 1;
+            }
             Ok(Decision::NeedsBody(_)) => by_body += 1,
             Err(reason) => *denied.entry(std::mem::discriminant(&reason)).or_default() += 1,
         }
     }
     // All reasons but those of a body and of a rule that was not picked.
     let enough = CASES / 40;
-    assert!(allowed > enough && by_body > enough && denied.len() >= 7, "{allowed}, {by_body}, {denied:?}");
+    let is_enough = allowed > enough && by_body > enough && by_name > enough / 10 && denied.len() >= 9;
+    assert!(is_enough, "{allowed}, {by_name}, {by_body}, {denied:?}");
 }

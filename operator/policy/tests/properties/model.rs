@@ -1,9 +1,10 @@
 //! What a policy means, as plainly as it can be written: rule by rule, from what the admin wrote.
 
 use serde_json::Value;
-use ws_api::egress::{Body, Egress, EgressRule, Requests, Scheme};
+use ws_api::egress::{Body, Egress, EgressRule, Locked, Packages, Requests, Scheme};
 use ws_policy::{
     class::ClassPolicy,
+    package::normalized,
     request::{Length, Request, default_port},
 };
 
@@ -16,12 +17,22 @@ pub fn compile(egress: &Egress) -> ClassPolicy {
 /// The first of the picked rules that allows a request.
 ///
 /// The first that allows its head is asked, and the others only if that one looks into the body.
-pub fn allowed_by<'a>(egress: &'a Egress, picks: &[String], asked: &Asked) -> Option<&'a str> {
+pub fn allowed_by<'a>(
+    egress: &'a Egress,
+    (picks, locked): (&[String], &Locked),
+    asked: &Asked,
+) -> Option<&'a str> {
     let picked = egress.rules.iter().filter(|rule| picks.contains(&rule.name));
     let by_head: Vec<(&EgressRule, &Requests)> = picked
         .filter(|rule| reaches(rule, &asked.request))
         .flat_map(|rule| rule.allow.iter().flatten().map(move |requests| (rule, requests)))
-        .filter(|(_, requests)| has_head(requests, &asked.request))
+        .filter(|(rule, requests)| {
+            has_head(requests, &asked.request)
+                && rule
+                    .packages
+                    .as_ref()
+                    .is_none_or(|packages| has_package(requests, packages, locked, &asked.request))
+        })
         .collect();
     let is_looked_into = by_head.first()?.1.body.as_ref().is_some_and(|body| body.json.is_some());
     let asked_ones = if is_looked_into { by_head.len() } else { 1 };
@@ -53,13 +64,37 @@ fn has_head(requests: &Requests, request: &Request) -> bool {
     };
     let max = requests.body.as_ref().map(|body| body.max.0.parse::<u64>().unwrap());
     requests.methods.iter().any(|method| method == request.method.as_str())
-        && requests.paths.iter().any(|pattern| is_like(pattern, request.path.as_str()))
+        && requests.web_socket.is_some() == request.opens_web_socket
+        && requests.paths.iter().any(|pattern| stands(pattern, request.path.as_str()).is_some())
         && request.query.pairs().iter().all(parameter)
         && match request.body {
             Length::None => true,
             Length::Bytes(bytes) => bytes <= max.unwrap_or(0),
             Length::Unknown => max.is_some(),
         }
+}
+
+/// Whether the path names a package that may be fetched, and holds nothing else that a registry does not need.
+fn has_package(requests: &Requests, packages: &Packages, locked: &Locked, request: &Request) -> bool {
+    let Some(package) = &requests.package else { return true };
+    if packages.names.is_none() && packages.from_lockfiles.is_none() {
+        return true;
+    }
+    let found = requests.paths.iter().find_map(|pattern| stands(pattern, request.path.as_str())).unwrap();
+    let spelled = |text: &str| if package.normalized { normalized(text) } else { text.to_owned() };
+    let names: Vec<String> =
+        found.iter().filter(|(name, _)| *name == "x").map(|(_, text)| spelled(text)).collect();
+    let is_named =
+        packages.names.iter().flatten().map(|name| spelled(name)).any(|name| match name.strip_suffix('*') {
+            Some(start) => names[0].starts_with(start),
+            None => names[0] == name,
+        });
+    let is_locked = packages.from_lockfiles.is_some_and(|registry| locked.of(registry).contains(&names[0]));
+    let is_version =
+        |text: &str| text.trim_start_matches('v').starts_with(|letter: char| letter.is_ascii_digit());
+    (is_named || is_locked)
+        && names.iter().all(|name| *name == names[0])
+        && found.iter().all(|(name, text)| !text.contains('%') && (*name != "version" || is_version(text)))
 }
 
 fn has_body(body: Option<&Body>, bytes: &[u8]) -> bool {
@@ -69,22 +104,47 @@ fn has_body(body: Option<&Body>, bytes: &[u8]) -> bool {
     bytes.len() as u64 <= body.max.0.parse().unwrap()
         && json.required.iter().all(|key| document.get(key).is_some())
         && json.forbidden.iter().all(|key| document.get(key).is_none())
+        && json.values.iter().all(|values| {
+            let there = match values.at.split_once("[].") {
+                None => document.get(&values.at).into_iter().collect(),
+                Some((list, key)) => match document.get(list) {
+                    Some(Value::Array(elements)) => {
+                        elements.iter().filter_map(|element| element.get(key)).collect()
+                    }
+                    Some(one) => one.get(key).into_iter().collect::<Vec<_>>(),
+                    None => vec![],
+                },
+            };
+            there.into_iter().all(|value| values.any_of.iter().any(|text| is_text(value, text)))
+        })
 }
 
-/// Tries each way in which a pattern's placeholders can stand for something.
-fn is_like(pattern: &str, path: &str) -> bool {
+fn is_text(value: &Value, allowed: &str) -> bool {
+    match (value, allowed.strip_suffix('*')) {
+        (Value::String(text), Some(start)) => text.starts_with(start),
+        (Value::String(text), None) => text == allowed,
+        (Value::Bool(is), None) => is.to_string() == allowed,
+        _ => false,
+    }
+}
+
+/// Tries each way in which a pattern's placeholders can stand for something, the shortest first: what they stand for.
+fn stands<'a>(pattern: &'a str, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
     const DOUBTFUL: [&str; 7] = ["%2F", "%5C", "%23", "%3F", "%25", "%3B", ";"];
     let is_clear = |text: &str| !DOUBTFUL.iter().any(|doubtful| text.contains(doubtful));
     if let Some(folder) = pattern.strip_suffix("/**") {
-        let rests = path.match_indices('/').map(|(place, _)| path.split_at(place)).chain([(path, "")]);
-        return rests.into_iter().any(|(begin, rest)| is_like(folder, begin) && is_clear(rest));
+        let mut rests = path.match_indices('/').map(|(place, _)| path.split_at(place)).chain([(path, "")]);
+        return rests.find_map(|(begin, rest)| stands(folder, begin).filter(|_| is_clear(rest)));
     }
-    let Some((literal, rest)) = pattern.split_once('{') else { return pattern == path };
-    let after = rest.split_once('}').unwrap().1;
-    let Some(path) = path.strip_prefix(literal) else { return false };
+    let Some((literal, rest)) = pattern.split_once('{') else { return (pattern == path).then(Vec::new) };
+    let (name, after) = rest.split_once('}').unwrap();
+    let path = path.strip_prefix(literal)?;
     let end = path.find('/').unwrap_or(path.len());
     let ways = path.char_indices().map(|(place, _)| place).chain([path.len()]);
-    ways.filter(|place| (1..=end).contains(place))
-        .map(|place| path.split_at(place))
-        .any(|(text, rest)| is_clear(text) && is_like(after, rest))
+    ways.filter(|place| (1..=end).contains(place)).map(|place| path.split_at(place)).find_map(
+        |(text, rest)| {
+            let further = stands(after, rest).filter(|_| is_clear(text))?;
+            Some([(name, text)].into_iter().chain(further).collect())
+        },
+    )
 }

@@ -11,7 +11,7 @@ use proptest::{
     strategy::BoxedStrategy,
 };
 use serde_json::{Value, json};
-use ws_api::egress::Egress;
+use ws_api::egress::{Egress, Locked};
 use ws_policy::request::{Length, Request};
 
 const HOSTS: &[&str] = &["a.example", "b.example", "c.d.example"];
@@ -49,10 +49,30 @@ const PATHS: &[&str] = &[
     "/a/b/c/d",
     "/a/%20",
     "/A",
+    "/a/a",
+    "/a/b/1b",
+    "/a/b/v1",
+    "/b-1.c",
 ];
+/// Those of packages: `{x}` is the name.
+const REGISTRY: &[&str] =
+    &["/a/{x}", "/a/{x}/b", "/{x}-{y}.c", "/a/{x}:b", "/a/{x}%2F{y}", "/{x}/{x}", "/a/{x}/{version}"];
+pub const NAMES: &[&str] = &["a", "b", "b:b", "1", "c"];
 const PARAMETERS: &[&str] = &["a", "a=1", "b=2", "a=1;b=2"];
-const BODIES: &[&str] =
-    &["1234", r#"{"m": 1}"#, r#"{"f": 1}"#, r#"{"m": 1, "f": 1}"#, "[]", r#"{"x": 123456}"#];
+const BODIES: &[&str] = &[
+    "1234",
+    r#"{"m": "ab"}"#,
+    r#"{"m": "b"}"#,
+    r#"{"m": true}"#,
+    r#"{"l": [{"t": "ab"}, {}]}"#,
+    r#"{"m": "ab", "l": [{"t": "ab"}, {"t": "c"}]}"#,
+    r#"{"m": "ab", "l": {"t": "c"}}"#,
+    r#"{"m": 1}"#,
+    r#"{"f": 1}"#,
+    r#"{"m": 1, "f": 1}"#,
+    "[]",
+    r#"{"x": 123456}"#,
+];
 
 /// A request and its body.
 #[derive(Clone, Debug)]
@@ -69,7 +89,7 @@ impl Asked {
 
 /// A class of one to six rules.
 pub fn class() -> impl Strategy<Value = Egress> {
-    vec(rule(), 1..=6).prop_map(|mut rules| {
+    vec(prop_oneof![2 => rule(), 1 => registry()], 1..=6).prop_map(|mut rules| {
         for (index, rule) in rules.iter_mut().enumerate() {
             rule["name"] = format!("r{index}").into();
         }
@@ -100,18 +120,50 @@ fn rule() -> impl Strategy<Value = Value> {
     prop_oneof![8 => outside, 1 => service, 1 => passed_through]
 }
 
+/// A rule that holds packages by names, those of lockfiles, neither or both.
+fn registry() -> impl Strategy<Value = Value> {
+    let requests = (subsequence(REGISTRY, 2..=6), any::<bool>()).prop_map(|(paths, normalized)| {
+        json!({"methods": ["GET", "POST"], "paths": paths, "query": ["*"], "body": {"max": "1000"}, "package": {"name": "{x}", "normalized": normalized}})
+    });
+    let names = option::of(subsequence(&["a", "b", "b*", "*", "B:b"][..], 1..=3));
+    let locked = option::of(select(&["npm", "go"][..]));
+    (subsequence(HOSTS, 1..=2), vec(requests, 1..=2), names, locked).prop_map(
+        |(hosts, allow, names, locked)| {
+            let mut packages = json!({"minimumAge": "1h"});
+            if let Some(names) = names {
+                packages["names"] = json!(names);
+            }
+            if let Some(registry) = locked {
+                packages["fromLockfiles"] = registry.into();
+            }
+            json!({"hosts": hosts, "allow": allow, "packages": packages})
+        },
+    )
+}
+
+/// What the lockfiles of a project name.
+pub fn locked() -> impl Strategy<Value = Locked> {
+    (subsequence(NAMES, 0..=3), subsequence(NAMES, 0..=3)).prop_map(|(npm, go)| {
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        Locked { npm: owned(npm), go: owned(go), ..Locked::default() }
+    })
+}
+
 fn requests() -> impl Strategy<Value = Value> {
     let methods = subsequence(&["GET", "POST", "PUT"][..], 1..=2);
     let query = prop_oneof![1 => Just(vec![]), 2 => Just(vec!["*"]), 1 => subsequence(PARAMETERS, 1..=2)];
-    (methods, subsequence(PATTERNS, 1..=5), query, option::of(body())).prop_map(
-        |(methods, paths, query, body)| {
-            let mut requests = json!({"methods": methods, "paths": paths, "query": query});
-            if let Some(body) = body {
-                requests["body"] = body;
-            }
-            requests
-        },
-    )
+    let more = prop_oneof![
+        2 => Just(json!({})),
+        6 => body().prop_map(|body| json!({"body": body})),
+        1 => Just(json!({"methods": ["GET"], "webSocket": {"maxMessage": "1Ki"}})),
+    ];
+    (methods, subsequence(PATTERNS, 1..=5), query, more).prop_map(|(methods, paths, query, more)| {
+        let mut requests = json!({"methods": methods, "paths": paths, "query": query});
+        for (name, value) in more.as_object().unwrap() {
+            requests[name] = value.clone();
+        }
+        requests
+    })
 }
 
 fn body() -> impl Strategy<Value = Value> {
@@ -120,8 +172,12 @@ fn body() -> impl Strategy<Value = Value> {
         Just(json!({"required": ["m"]})),
         Just(json!({"forbidden": ["f"]})),
         Just(json!({"required": ["m"], "forbidden": ["f"]})),
+        Just(json!({"values": [{"at": "m", "anyOf": ["a*", "true"]}]})),
+        Just(
+            json!({"required": ["m"], "values": [{"at": "m", "anyOf": ["b", "ab"]}, {"at": "l[].t", "anyOf": ["a*"]}]})
+        ),
     ];
-    (select(&["0", "4", "12", "1000"][..]), option::of(json)).prop_map(|(max, json)| match json {
+    (select(&["0", "4", "12", "1000"][..]), option::weighted(0.7, json)).prop_map(|(max, json)| match json {
         Some(json) => json!({"max": max, "json": json}),
         None => json!({"max": max}),
     })
@@ -140,8 +196,10 @@ pub fn asked() -> impl Strategy<Value = Asked> {
         3 => Just(""),
         4 => select(BODIES),
     ];
-    (prop_oneof![8 => select(&["GET", "POST", "PUT"][..]), 1 => Just("get")], url, body, any::<bool>())
-        .prop_map(|(method, url, body, has_length)| {
+    let opens_web_socket = prop_oneof![7 => Just(false), 1 => Just(true)];
+    let method = prop_oneof![8 => select(&["GET", "POST", "PUT"][..]), 1 => Just("get")];
+    (method, url, body, any::<bool>(), opens_web_socket).prop_map(
+        |(method, url, body, has_length, opens_web_socket)| {
             let (scheme, host, port, path, query) = url;
             let mark = if query.is_empty() { "" } else { "?" };
             let url = format!("{scheme}://{host}{port}{path}{mark}{}", query.join("&"));
@@ -151,8 +209,9 @@ pub fn asked() -> impl Strategy<Value = Asked> {
                 _ => Length::Unknown,
             };
             let request = Request::absolute(method.parse().unwrap(), &url.parse().unwrap(), length).unwrap();
-            Asked { request, body: body.into() }
-        })
+            Asked { request: Request { opens_web_socket, ..request }, body: body.into() }
+        },
+    )
 }
 
 /// What is often a host: labels, numbers, brackets.
