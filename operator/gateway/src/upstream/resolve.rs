@@ -107,3 +107,6 @@ impl Service<Name> for Resolve {
         Box::pin(self.clone().addresses(name))
     }
 }
+
+#[cfg(test)]
+mod tests;
