@@ -139,7 +139,8 @@ impl Farewell {
 /// What went out of the workspace, by which rules, and what was not let out. The hosts are hostile: the [`Ui`] escapes them.
 fn sum(egress: &EgressStatus) -> String {
     let rules = egress.rules.iter().filter(|rule| rule.allowed > 0);
-    let sent = rules.map(|rule| format!("{} by {}", bytes(unsigned(rule.sent_bytes)), rule.name)).collect();
+    let sent: Vec<String> =
+        rules.map(|rule| format!("{} by {}", bytes(unsigned(rule.sent_bytes)), rule.name)).collect();
     let mut hosts: Vec<String> =
         egress.last_denied.iter().map(|denied| format!("{} {}×", denied.host, denied.count)).collect();
     // The status keeps the last hosts, and a request may have named none.

@@ -165,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn each_defence_is_found_once() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let all: Vec<Mutation> = serde_yaml::from_str(DEFENCES).unwrap();
+        for Mutation { defence, file, find, .. } in &all {
+            let found = fs::read_to_string(root.join(file)).unwrap().matches(find.as_str()).count();
+            assert_eq!(found, 1, "{defence}: `{find}` in {}", file.display());
+        }
+        let texts: BTreeSet<_> = all.iter().map(|mutation| &mutation.defence).collect();
+        assert_eq!(texts.len(), all.len());
+    }
+
+    #[test]
     fn what_failed_is_read_from_what_cargo_prints() {
         let printed = "test a::b ... ok\ntest a::c ... FAILED\n\nfailures:\n\n---- a::c stdout ----\ntest x ... FAILED it said\n";
         assert_eq!(failures(printed).into_iter().collect::<Vec<_>>(), ["a::c"]);

@@ -259,6 +259,10 @@ mod tests {
                 requests(json!({"body": {"max": "1Mi", "json": {"forbidden": ["a[0]"]}}})),
                 "`a[0]` is no place in a document: write `key`, `key.key` or `key[].key`",
             ),
+            (
+                requests(json!({"body": {"max": "33Mi", "json": {"required": ["a"]}}})),
+                "a body that is looked into has at most 32Mi",
+            ),
         ] {
             assert_eq!(problem(&members), expected, "{members}");
         }

@@ -77,6 +77,15 @@ fn b19_a_crate_is_where_its_name_says() {
 }
 
 #[test]
+fn b18_a_crate_has_its_age_wherever_a_mirror_keeps_it() {
+    let policy = policy("cargo", &json!({"minimumAge": "72h"}));
+    for path in ["/crates/serde/serde-1.0.0.crate", "/crates/serde/1.0.0/download"] {
+        let Ok(Decision::Allowed(allowed)) = verdict(&policy, path) else { panic!("{path}") };
+        assert_eq!(allowed.minimum_age().map(|age| age.as_secs()), Some(72 * 3_600), "{path}");
+    }
+}
+
+#[test]
 fn b19_a_package_of_npms_has_files_of_its_name() {
     let long = format!("/left-pad/-/left-pad-1.{}.tgz", "0".repeat(128));
     holds(

@@ -36,10 +36,14 @@ async fn b24_a_credential_does_not_come_back_in_pieces_headers_or_trailers() {
         "HTTP/1.1 500 Oops\r\ncontent-length: 30\r\n\r\n736b2d6c61622d6161616161616161",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n2\r\nhe\r\n0\r\nx: sk-lab-aaaaaaaa\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nhe",
+        "HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nhe",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx-sk-lab-aaaaaaaa: y\r\ncontent-length: 0\r\n\r\n",
     ] {
         let printed = got(answer).await;
         for spelling in [CREDENTIAL, "aaaaaaaa", "c2stbGFiLWFhYWFhYWFh", "736b2d6c61622d6161"] {
             assert!(!printed.contains(spelling), "{answer:?}: {printed}");
         }
+        assert!(!printed.ends_with("\r\n\r\nhe"), "what cannot be searched: {answer:?}: {printed}");
     }
 }

@@ -68,3 +68,32 @@ async fn b19_who_asks_in_vain_too_often_may_ask_no_more() {
     gateway.settle().await;
     assert_eq!(gateway.status.lock().unwrap()["egress"]["rules"][0]["notFound"], json!(3));
 }
+
+#[tokio::test]
+async fn b19_who_asks_at_once_or_does_not_wait_for_answers_may_not_ask_more() {
+    const NEVER: &str = "";
+    let three = json!({"budget": {"notFound": 3}});
+    for (answer, patience) in [(MISSING, "15"), (NEVER, "0.5")] {
+        let (gateway, server) = (gateway().await, server(answer).await);
+        gateway.judge.send_replace(policies_with(&registry(&server, &three)));
+        let urls: Vec<_> = (0..20)
+            .map(|number| format!("http://ollama.models.svc:{}/secret-{number}", server.port))
+            .collect();
+        let ask = async |url: &str| gateway.curl(&["--max-time", patience, url]).await;
+        let printed = futures::future::join_all(urls.iter().map(|url| ask(url))).await;
+        let refused = printed.iter().filter(|(printed, _)| printed.contains("3 times there was nothing"));
+        assert_eq!((refused.count(), server.got.text().matches("secret").count()), (17, 3));
+        let (printed, _) = ask(&urls[0]).await;
+        assert!(printed.contains("3 times there was nothing"), "what is broken off was asked: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_costs_no_guess() {
+    let (gateway, server) = (gateway().await, server(AGELESS).await);
+    gateway.judge.send_replace(policies_with(&registry(&server, &json!({"budget": {"notFound": 1}}))));
+    let url = format!("http://ollama.models.svc:{}/left-pad", server.port);
+    for _ in 0..3 {
+        assert_eq!(gateway.curl(&[&url]).await.0, "hello");
+    }
+}

@@ -52,6 +52,20 @@ async fn b13_only_the_agent_speaks_for_its_workspace() {
 }
 
 #[tokio::test]
+async fn b13_a_token_of_somebody_else_is_none_also_when_it_comes_first() {
+    let other_key = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[2; 32]).into();
+    for (greeting, is_agent) in [
+        (greeting(&host_key(), "pod-uid"), true),
+        (greeting(&host_key(), "other-pod"), false),
+        (greeting(&other_key, "pod-uid"), false),
+    ] {
+        let answer = gateway().await.greeted(&greeting).await;
+        assert_eq!(answer.ends_with(DENIED), is_agent, "{answer}");
+        assert_eq!(answer.contains("\r\nx-ws-denied: not-the-agent\r\n"), !is_agent, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_pod_may_talk_before_the_watch_has_brought_its_host_key() {
     let gateway = gateway().await;
     gateway.judge.send_modify(|policies| policies.remove_workspace("ws-uid"));

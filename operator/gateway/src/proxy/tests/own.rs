@@ -28,6 +28,21 @@ async fn the_gateway_says_what_it_decided_and_proves_who_it_is() {
 }
 
 #[tokio::test]
+async fn b25_a_workspace_has_so_many_requests_under_way_and_others_have_theirs() {
+    let gateway = gateway().await;
+    let session = gateway.proxy.sessions.borrow().at(KNOWN.parse().unwrap()).unwrap().clone();
+    let turns: Vec<_> = std::iter::from_fn(|| session.turn()).take(10_000).collect();
+    assert_eq!(turns.len(), 256);
+    for url in ["https://gateway.ws.internal/v1/decisions", "http://telemetry.example/"] {
+        let (printed, _) = gateway.curl(&["-k", "-i", url]).await;
+        assert!(printed.contains(" 429 ") && printed.contains("requests under way"), "{printed}");
+    }
+    drop(turns);
+    let (printed, _) = gateway.curl(&["http://telemetry.example/"]).await;
+    assert_eq!(printed, DENIED);
+}
+
+#[tokio::test]
 async fn who_follows_sees_a_decision_as_it_is_made() {
     let gateway = gateway().await;
     let url = "https://gateway.ws.internal/v1/decisions?follow";

@@ -1,7 +1,7 @@
-//! Decisions while the policy changes (B28).
+//! Decisions, and what is under way by them, while the policy changes (A13, B28).
 
 use super::{
-    passing::{HELLO, rule, server},
+    passing::{HELLO, Server, rule, server},
     *,
 };
 use crate::testing::policies_with;
@@ -45,4 +45,76 @@ async fn crowding(gateway: &Gateway, request: &str, is_over: &CancellationToken)
         answers += usize::from(!gateway.send(request.as_bytes()).await.is_empty());
     }
     answers
+}
+
+const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+
+/// A rule that wants one of these models in a body, with this budget.
+fn of_models(server: &Server, models: &[&str], upload: &str) -> Value {
+    let values = json!([{"at": "model", "anyOf": models}]);
+    let body = json!({"max": "1Ki", "json": {"required": ["model"], "values": values}});
+    let mut rule = rule(server, &json!({"methods": ["POST"], "paths": ["/"], "body": body}));
+    rule["budget"] = json!({"upload": upload});
+    json!([rule])
+}
+
+#[tokio::test]
+async fn a13_a_stream_is_cut_when_its_rule_would_not_have_let_it_begin() {
+    for (models, upload, goes_on) in [
+        (&["m", "n"][..], "1Mi", true),
+        (&["m", "n"], "2Mi", true),
+        (&["n"], "1Mi", false),
+        (&["m", "n"], "1Ki", false),
+    ] {
+        let (gateway, server) = (gateway().await, server(ENDLESS).await);
+        gateway.judge.send_replace(policies_with(&of_models(&server, &["m", "n"], "1Mi")));
+        let host = format!("ollama.models.svc:{}", server.port);
+        let body = "{\"model\": \"m\"}";
+        let head = format!(
+            "POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"data: 1\n\n\r\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
+        }
+        gateway.judge.send_replace(policies_with(&of_models(&server, models, upload)));
+        let patience = if goes_on { Duration::from_millis(500) } else { Duration::from_secs(5) };
+        let cut = timeout(patience, stream.read_to_end(&mut answer)).await;
+        assert_eq!(cut.is_err(), goes_on, "{models:?} {upload}");
+    }
+}
+
+#[tokio::test]
+async fn a13_an_upload_ends_with_its_rule_also_if_nobody_reads_the_answer() {
+    let (gateway, server) = (gateway().await, server(ENDLESS).await);
+    let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Gi"}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let host = format!("ollama.models.svc:{}", server.port);
+    let head = format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (mut back, mut there) = TcpStream::connect(gateway.address).await.unwrap().into_split();
+    there.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(1 << 10));
+    let uploading = tokio::spawn(async move {
+        while timeout(Duration::from_secs(5), there.write_all(chunk.as_bytes()))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let mut answer = vec![0; 16];
+    back.read_exact(&mut answer).await.unwrap();
+    let arrived = async |seconds| {
+        let before = server.got.text().len();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        server.got.text().len() - before
+    };
+    assert!(arrived(1).await > 1 << 10, "it goes on");
+    gateway.judge.send_replace(policies_with(&json!([])));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(arrived(1).await, 0, "and ends with its rule");
+    uploading.abort();
 }

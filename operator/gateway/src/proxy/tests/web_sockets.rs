@@ -117,6 +117,30 @@ async fn b21_a_host_that_opens_none_is_not_listened_to() {
 }
 
 /// A piece of a text message.
+#[tokio::test]
+async fn b24_a_credential_does_not_come_back_in_messages_nor_in_pieces_of_them() {
+    for pieces in [vec![CREDENTIAL], CREDENTIAL.split_inclusive("").collect()] {
+        let (gateway, (port, got)) = (gateway().await, echo().await);
+        let secret = json!({"credential": {"secretName": "token", "key": "key"}});
+        gateway.judge.send_replace(policies_with(&rules(port, &secret)));
+        let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"), "the control");
+        let mut back = String::new();
+        for piece in &pieces {
+            socket.send(Message::text(*piece)).await.ok();
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => back.push_str(&text),
+                _ => break,
+            }
+        }
+        assert!(got.text().contains(pieces[0]) && back.len() <= CREDENTIAL.len() / 2, "{back:?}");
+        drop(socket);
+        gateway.settle().await;
+        assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "credential-reflected");
+    }
+}
+
 fn piece(text: &'static str, kind: Data, is_last: bool) -> Frame {
     Frame::message(text, OpCode::Data(kind), is_last)
 }

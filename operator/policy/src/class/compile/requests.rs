@@ -43,6 +43,9 @@ const NEVER_PASSED: &[&str] = &[
 /// The most that a message of a WebSocket may have, in bytes: it has to be there whole.
 const MAX_MESSAGE: u64 = 16 << 20;
 
+/// The most that a body may have which is looked into, in bytes: it has to be there whole, and others' beside it.
+pub const MAX_INSPECTED: u64 = 32 << 20;
+
 /// What holds for the packages of a rule.
 pub(super) struct Gate {
     /// Names, and where those of lockfiles are of use too; none: any.
@@ -143,5 +146,9 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
 
 fn body(written: &egress::Body) -> Result<BodyRule, String> {
     let json = written.json.as_ref().map(JsonRule::compile).transpose().map_err(|error| error.to_string())?;
-    Ok(BodyRule { max: whole(&written.max)?, json })
+    let max = whole(&written.max)?;
+    if json.is_some() && max > MAX_INSPECTED {
+        return Err("a body that is looked into has at most 32Mi".to_owned());
+    }
+    Ok(BodyRule { max, json })
 }
