@@ -79,13 +79,11 @@ async fn decisions(out: &Out<'_>) -> Result<Vec<Value>> {
     Ok(told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// Host and reason of each refusal that the user is told of.
+/// Host and reason of each refusal that the user is told of, also of what was allowed and did not come to its end.
 async fn refusals(out: &Out<'_>) -> Result<Vec<(String, String)>> {
-    let decisions = decisions(out).await?;
-    let denied = decisions.iter().filter(|line| line["decision"] == "denied");
-    Ok(denied
-        .filter_map(|line| Some((line["host"].as_str()?.to_owned(), line["reason"].as_str()?.to_owned())))
-        .collect())
+    let decisions = decisions(out).await?.into_iter();
+    let text = |line: &Value, field: &str| Some(line.get(field)?.as_str()?.to_owned());
+    Ok(decisions.filter_map(|line| Some((text(&line, "host")?, text(&line, "reason")?))).collect())
 }
 
 /// Fails unless the user is told of each of these refusals, a host and a reason.

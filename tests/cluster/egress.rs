@@ -4,14 +4,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 use ws_tests::{
-    command::run_with_input,
     lab::Lab,
     namespace::with_namespace,
-    pod::{bare_pod, changed, give_ipv6, start},
+    pod::give_ipv6,
     probe::{INTERNET, INTERNET_V6, Target, canary, from_pod, from_workspace, open_pod},
     project::Project,
+    unconfined::with_unconfined_pod,
     wait::{PATIENCE, eventually},
     ws::Ws,
 };
@@ -93,7 +92,7 @@ async fn a02_raw_sockets_reach_no_port_of_the_internet_or_the_company() -> Resul
 /// address. Prints what became of each: `answered`, `silent`, or the error's name.
 const OTHER_SOCKETS: &str = r#"
 import errno, json, socket, struct, sys
-address, canary = json.load(sys.stdin)
+address, canary = sys.argv[1:]
 payload = canary.encode()
 
 def echo(kind):
@@ -140,22 +139,20 @@ async fn a02_neither_pings_nor_raw_packets_nor_other_protocols_leave() -> Result
     with_namespace(async |lab, namespace| {
         let ws = Ws::new(lab, namespace)?;
         ws.up("caged", Project::empty()?.path()).await?;
-        let input = serde_json::to_vec(&(INTERNET, canary()?))?;
-        let arguments = ["attach", "caged", "--", "python3", "-c", OTHER_SOCKETS];
-        let inside = ws.run_with_input(input.clone(), &arguments).await?.ok()?;
+        let (inside, outside) = (canary()?, canary()?);
+        let arguments = ["attach", "caged", "--", "python3", "-c", OTHER_SOCKETS, INTERNET, &inside];
+        let inside = ws.run(&arguments).await?.ok()?;
         let inside: BTreeMap<String, String> = serde_json::from_str(&inside.stdout)?;
         // Our own filter's word: a kernel that does not know a protocol says another.
         ensure!(inside.len() == 7 && inside.values().all(|became| became == "EPERM"), "{inside:?}");
 
         // The control has the right to make packets, and is answered.
-        let pod = bare_pod(OPEN, &lab.workspace_image().await?, &["sleep", "3600"]);
-        let may_send = [
-            ("/spec/securityContext", json!({"runAsUser": 0})),
-            ("/spec/containers/0/securityContext", json!({"capabilities": {"add": ["NET_RAW"]}})),
-        ];
-        start(lab, namespace, &changed(pod, &may_send)?).await?;
-        let arguments = ["-n", namespace, "exec", "-i", OPEN, "--", "python3", "-c", OTHER_SOCKETS];
-        let outside = run_with_input(lab.kubectl_command(&arguments), input, PATIENCE).await?.ok()?;
+        let outside = with_unconfined_pod(lab, async |open| {
+            let mut arguments = open.exec();
+            arguments.extend(["python3", "-c", OTHER_SOCKETS, INTERNET, &outside]);
+            lab.kubectl(&arguments).await?.ok()
+        })
+        .await?;
         let outside: BTreeMap<String, String> = serde_json::from_str(&outside.stdout)?;
         ensure!(outside.get("raw ICMP").is_some_and(|became| became == "answered"), "{outside:?}");
         ensure!(outside.values().all(|became| became != "EPERM"), "nothing forbids it there: {outside:?}");
