@@ -49,7 +49,7 @@ use crate::{
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
-/// The longest body that is read where it arrived: it takes less than a millisecond.
+/// The longest body that is read where it arrived: it takes a millisecond.
 const AT_ONCE: usize = 128 << 10;
 /// Longer bodies are read by so many at once, of all workspaces: as many as leave others a processor.
 static READERS: Semaphore = Semaphore::const_new(2);
@@ -141,9 +141,9 @@ impl Proxy {
         let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
         let (least, most) = length.map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
-        let guess = budget::guess(&self.reports, &asker.session, &allowed).await?;
         let reserved =
             budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
+        let guess = budget::guess(&self.reports, &asker.session, &allowed).await?;
         tally.sent.add(head);
         let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
         let left = (left, if left < max { BodyError::OverBudget } else { BodyError::TooLong });

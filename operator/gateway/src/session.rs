@@ -9,7 +9,7 @@ use std::{
 
 use russh::keys::PublicKey;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use ws_policy::decide::Purse;
+use ws_policy::{class::MAX_INSPECTED, decide::Purse};
 use ws_ssh::token::Token;
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
 const REQUESTS: usize = 256;
 /// Bytes of one workspace's bodies that are looked into at once: what is left is for others.
 const BODIES: usize = 32 << 20;
+const _: () = assert!(BODIES as u64 >= MAX_INSPECTED, "the longest has room");
 
 #[derive(Debug)]
 pub struct Session {

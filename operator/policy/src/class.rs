@@ -27,7 +27,7 @@ use crate::{
 mod compile;
 mod quantity;
 
-pub use compile::Problem;
+pub use compile::{MAX_INSPECTED, Problem};
 
 /// Rules of a class, at most: a workspace's choice among them is one word.
 const MAX_RULES: usize = 64;

@@ -84,6 +84,9 @@ impl Record {
     /// It was not to be allowed after all.
     pub(super) fn deny(mut self, refusal: &Refusal) -> Response<Body> {
         self.is_denied = true;
+        if let Some(guess) = &mut self.dues.guess {
+            guess.answered(None, true);
+        }
         self.proxy.refuse(Some(&self.session), &self.subject, refusal)
     }
 }

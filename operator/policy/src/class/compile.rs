@@ -13,6 +13,7 @@ use crate::{expand::expand, host::Host, preset::Preset};
 
 mod requests;
 
+pub use requests::MAX_INSPECTED;
 use requests::{Gate, allowance, header_name};
 
 /// Why a class cannot be used as it is written.
