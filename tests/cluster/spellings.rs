@@ -184,19 +184,78 @@ async fn b09_a_path_in_no_spelling_leaves_what_is_allowed() -> Result<()> {
         }
         ensure!(told.is_empty(), "each is answered clearly:\n{told}");
         each_refusal_is_told(out, &answers).await?;
-        // What was let through is, as nginx reads it, what is allowed.
-        let requests = arrived(out, &canary)?;
-        for request in &requests {
-            let uri = request["uri"].as_str().unwrap_or_default();
-            let leads_up = uri.split('/').any(|segment| segment.trim() == "..");
-            ensure!(uri.starts_with("/public/") && !leads_up, "{request}");
-        }
+        let arrived_before = only_what_is_public_arrived(out, &canary)?;
         let control = format!("/public/a%20b/{canary}");
         let control = ws_tests::raw::answers(&out.ws, "out", &[vector(&control)]).await?;
-        ensure!(arrived(out, &canary)?.len() == requests.len() + 1, "the control arrives: {control:?}");
+        ensure!(arrived(out, &canary)?.len() == arrived_before + 1, "the control arrives: {control:?}");
         Ok(())
     })
     .await
+}
+
+/// Asks a host for paths as they stand here, by HTTP/2, each on a connection of its own. Prints the status of each, or an error's name.
+const BY_HTTP2: &str = r"
+const net = require('net'), tls = require('tls'), h2 = require('http2');
+const [address, port] = process.env.HTTPS_PROXY.split('//')[1].split(':');
+const ask = (host, path) => new Promise(answer => {
+  const tunnel = net.connect(port, address, () => tunnel.write(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`));
+  tunnel.on('error', error => answer(error.code));
+  tunnel.once('data', () => {
+    const options = { socket: tunnel, servername: host, ALPNProtocols: ['h2'], rejectUnauthorized: false };
+    const secure = tls.connect(options, () => {
+      const session = h2.connect(`https://${host}`, { createConnection: () => secure });
+      const end = text => { answer(text); session.destroy(); };
+      session.on('error', error => end(error.code));
+      try {
+        const stream = session.request({ ':path': path });
+        stream.on('response', head => end(head[':status'])).on('error', error => end(error.code)).on('close', () => end('closed'));
+      } catch (error) { end(error.code); }
+    });
+    secure.on('error', error => answer(error.code));
+  });
+});
+let input = '';
+process.stdin.on('data', data => input += data).on('end', async () => {
+  const [host, paths] = JSON.parse(input), answers = [];
+  for (const path of paths) answers.push(await ask(host, path));
+  console.log(JSON.stringify(answers));
+  process.exit(0);
+});
+";
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b09_nor_does_it_by_http2() -> Result<()> {
+    let rules = json!([{"name": "docs", "hosts": [ALLOWED], "allow": [{"methods": ["GET"], "paths": ["/public/**"]}]}]);
+    with_rules(rules, async |out| {
+        let canary = canary()?;
+        let control = format!("/public/a%20b/{canary}");
+        let paths: Vec<String> =
+            corpus::paths().map(|path| format!("{path}{canary}")).chain([control]).collect();
+        let input = serde_json::to_vec(&(ALLOWED, &paths))?;
+        let asked =
+            out.ws.run_with_input(input, &["attach", "out", "--", "node", "-e", BY_HTTP2]).await?.ok()?;
+        let answers: Vec<Value> = serde_json::from_str(&asked.stdout)?;
+        let statuses: Vec<u64> = answers.iter().filter_map(Value::as_u64).collect();
+        ensure!(answers.len() == paths.len() && statuses.len() >= 100, "few were answered: {answers:?}");
+        ensure!(statuses.iter().all(|status| *status < 500), "each is answered clearly: {answers:?}");
+        let arrived = only_what_is_public_arrived(out, &canary)?;
+        let passed = statuses.iter().filter(|status| matches!(status, 200 | 404)).count();
+        ensure!((1..=passed).contains(&arrived), "{arrived} arrived of {passed}, the control among them");
+        Ok(())
+    })
+    .await
+}
+
+/// Fails unless what was let through is, as nginx reads it, what is allowed; how many requests with this in them were.
+fn only_what_is_public_arrived(out: &Out<'_>, canary: &str) -> Result<usize> {
+    let requests = arrived(out, canary)?;
+    for request in &requests {
+        let uri = request["uri"].as_str().unwrap_or_default();
+        let leads_up = uri.split('/').any(|segment| segment.trim() == "..");
+        ensure!(uri.starts_with("/public/") && !leads_up, "{request}");
+    }
+    Ok(requests.len())
 }
 
 /// The requests with this in them that the web server got.
