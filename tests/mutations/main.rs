@@ -65,11 +65,17 @@ async fn main() -> Result<()> {
     ensure!(noticed.is_empty(), "with all defences on, these fail: {noticed:?}");
 
     let mut rows = BTreeMap::new();
-    let mut unnoticed = 0;
+    let (mut unnoticed, mut untried) = (0, Vec::new());
     let results = root.join(RESULTS);
     for mutation in chosen {
-        let noticed = without(mutation, &tree, &mut attack).await;
-        let noticed = noticed.with_context(|| mutation.defence.clone())?;
+        let noticed = match without(mutation, &tree, &mut attack).await {
+            Ok(noticed) => noticed,
+            // The others have their rows all the same.
+            Err(error) => {
+                untried.push(format!("{}: {error:#}", mutation.defence));
+                continue;
+            }
+        };
         unnoticed += usize::from(noticed.is_empty());
         let row = row(mutation, &noticed);
         print!("{row}");
@@ -77,6 +83,7 @@ async fn main() -> Result<()> {
         let before = fs::read_to_string(&results).unwrap_or_default();
         fs::write(&results, table(&all, &rows, &before))?;
     }
+    ensure!(untried.is_empty(), "these could not be tried:\n{}", untried.join("\n"));
     ensure!(unnoticed == 0, "{unnoticed} defences may be off unnoticed");
     Ok(())
 }
@@ -84,12 +91,18 @@ async fn main() -> Result<()> {
 /// The tests that fail without a defence.
 async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<BTreeSet<String>> {
     let off = tree.without(mutation)?;
+    let noticed = noticed(mutation, tree, attack).await;
+    off.undo()?;
+    noticed
+}
+
+/// The tests that fail with the tree as it is.
+async fn noticed(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<BTreeSet<String>> {
     let mut noticed = tree.failed()?;
     if !mutation.cases.is_empty() {
         attack.deploy(&tree.gateway()?).await?;
         noticed.extend(attack.failed(mutation.cases.iter().map(String::as_str))?);
     }
-    off.undo()?;
     Ok(noticed)
 }
 
