@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
@@ -18,7 +18,7 @@ use http::{
     request::Parts,
     response::Parts as ResponseParts,
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use ws_policy::{
@@ -49,6 +49,8 @@ use crate::{
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
+/// Room that a body gets which does not say how long it is, until it is longer.
+const UNANNOUNCED: u64 = 1 << 20;
 /// The longest body that is read where it arrived: it takes a millisecond.
 const AT_ONCE: usize = 128 << 10;
 /// Longer bodies are read by so many at once, of all workspaces: as many as leave others a processor.
@@ -215,6 +217,7 @@ impl Proxy {
         }
     }
 
+    /// A body that has to be there whole. One that does not say how long it is gets more room as it comes.
     async fn whole_body(
         &self,
         own: &Room,
@@ -223,15 +226,31 @@ impl Proxy {
         body: &mut Incoming,
     ) -> Result<Bytes, Refusal> {
         let max = undecided.max_body();
-        let expected = body.size_hint().exact().unwrap_or(max).min(max);
-        let place = self.room.take(own, expected).await.ok_or(Refusal::Full)?;
-        let limit = usize::try_from(max).unwrap_or(usize::MAX);
-        let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
-        match collected.map_err(|_| Refusal::Slow)? {
-            Ok(collected) => Ok(place.hold(collected.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => Err(undecided.too_long(&request.host).into()),
-            Err(_) => Err(Refusal::Slow),
-        }
+        let announced = body.size_hint().exact();
+        let mut held = announced.unwrap_or(UNANNOUNCED).min(max);
+        let mut place = self.room.take(own, held).await.ok_or(Refusal::Full)?;
+        let collect = async {
+            let capacity = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
+            let mut whole = BytesMut::with_capacity(capacity(held));
+            while let Some(frame) = body.frame().await {
+                // Trailers say nothing that a rule looks into.
+                let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else { continue };
+                let length = (whole.len() + data.len()) as u64;
+                if length > max {
+                    return Err(undecided.too_long(&request.host).into());
+                }
+                while length > held {
+                    let more = held.max(UNANNOUNCED).min(max - held);
+                    place.add(self.room.take(own, more).await.ok_or(Refusal::Full)?);
+                    held += more;
+                    whole.reserve(capacity(held) - whole.len());
+                }
+                whole.extend_from_slice(&data);
+            }
+            Ok(whole.freeze())
+        };
+        let whole = timeout(BODY_PATIENCE, collect).await.map_err(|_| Refusal::Slow)??;
+        Ok(place.hold(whole))
     }
 
     async fn inject(&self, allowed: &Allowed) -> Result<Option<Injected>, Refusal> {

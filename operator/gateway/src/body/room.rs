@@ -20,8 +20,8 @@ pub struct Room(Arc<Semaphore>);
 /// Room for one body.
 #[derive(Debug)]
 pub struct Place {
-    _own: OwnedSemaphorePermit,
-    _shared: OwnedSemaphorePermit,
+    own: OwnedSemaphorePermit,
+    shared: OwnedSemaphorePermit,
 }
 
 /// A body that gives its place back when nobody needs it any more.
@@ -42,13 +42,19 @@ impl Room {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         let permits = async {
             let own = own.0.clone().acquire_many_owned(units).await.ok()?;
-            Some(Place { _own: own, _shared: self.0.clone().acquire_many_owned(units).await.ok()? })
+            Some(Place { own, shared: self.0.clone().acquire_many_owned(units).await.ok()? })
         };
         timeout(PATIENCE, permits).await.ok()?
     }
 }
 
 impl Place {
+    /// Makes it larger by another one.
+    pub fn add(&mut self, more: Self) {
+        self.own.merge(more.own);
+        self.shared.merge(more.shared);
+    }
+
     /// The bytes, which keep the place until they are dropped.
     pub fn hold(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Placed { bytes, _place: self })

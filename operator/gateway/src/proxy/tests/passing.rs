@@ -176,6 +176,31 @@ async fn b17_b22_a_body_that_a_rule_looks_into_is_decided_on_whole() {
 }
 
 #[tokio::test]
+async fn bodies_that_do_not_say_how_long_they_are_come_at_once_and_whole() {
+    let (gateway, server) = (gateway().await, server(HELLO).await);
+    let allow = json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "32Mi", "json": {"required": ["model"]}}});
+    gateway.judge.send_replace(policies_with(&json!([rule(&server, &allow)])));
+    let host = format!("ollama.models.svc:{}", server.port);
+    let head = format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // They hold what room they have.
+    let mut begun = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(format!("{head}1\r\n{{\r\n").as_bytes()).await.unwrap();
+        begun.push(stream);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.json");
+    std::fs::write(&file, format!("{{\"model\": \"{}\"}}", "m".repeat(3 << 20))).unwrap();
+    let url = format!("http://{host}/");
+    let long = ["-H", "Transfer-Encoding: chunked", "--data-binary", &format!("@{}", file.display()), &url];
+    let (printed, _) = gateway.curl(&long).await;
+    assert!(printed.starts_with("hello"), "{printed:.200}");
+    assert!(server.got.text().matches('m').count() >= 3 << 20);
+    drop(begun);
+}
+
+#[tokio::test]
 async fn a_body_that_cannot_be_looked_into_goes_where_nobody_looks() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
     let mut rule = rule(
