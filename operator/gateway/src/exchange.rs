@@ -211,7 +211,8 @@ impl Proxy {
                 if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
                     return Ok((undecided.whatever_it_says().ok_or(Refusal::Encoded)?, None));
                 }
-                let bytes = self.whole_body(own, &undecided, request, body).await?;
+                let whole = timeout(BODY_PATIENCE, self.whole_body(own, &undecided, request, body));
+                let bytes = whole.await.map_err(|_| Refusal::Slow)??;
                 Ok((read(undecided, request.host.clone(), bytes.clone()).await?, Some(bytes)))
             }
         }
@@ -226,31 +227,26 @@ impl Proxy {
         body: &mut Incoming,
     ) -> Result<Bytes, Refusal> {
         let max = undecided.max_body();
-        let announced = body.size_hint().exact();
-        let mut held = announced.unwrap_or(UNANNOUNCED).min(max);
+        let mut held = body.size_hint().exact().unwrap_or(UNANNOUNCED).min(max);
         let mut place = self.room.take(own, held).await.ok_or(Refusal::Full)?;
-        let collect = async {
-            let capacity = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
-            let mut whole = BytesMut::with_capacity(capacity(held));
-            while let Some(frame) = body.frame().await {
-                // Trailers say nothing that a rule looks into.
-                let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else { continue };
-                let length = (whole.len() + data.len()) as u64;
-                if length > max {
-                    return Err(undecided.too_long(&request.host).into());
-                }
-                while length > held {
-                    let more = held.max(UNANNOUNCED).min(max - held);
-                    place.add(self.room.take(own, more).await.ok_or(Refusal::Full)?);
-                    held += more;
-                    whole.reserve(capacity(held) - whole.len());
-                }
-                whole.extend_from_slice(&data);
+        let capacity = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
+        let mut whole = BytesMut::with_capacity(capacity(held));
+        while let Some(frame) = body.frame().await {
+            // Trailers say nothing that a rule looks into.
+            let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else { continue };
+            let length = (whole.len() + data.len()) as u64;
+            if length > max {
+                return Err(undecided.too_long(&request.host).into());
             }
-            Ok(whole.freeze())
-        };
-        let whole = timeout(BODY_PATIENCE, collect).await.map_err(|_| Refusal::Slow)??;
-        Ok(place.hold(whole))
+            while length > held {
+                let more = held.max(UNANNOUNCED).min(max - held);
+                place.add(self.room.take(own, more).await.ok_or(Refusal::Full)?);
+                held += more;
+                whole.reserve(capacity(held) - whole.len());
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(place.hold(whole.freeze()))
     }
 
     async fn inject(&self, allowed: &Allowed) -> Result<Option<Injected>, Refusal> {
