@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn b22_the_deepest_document_takes_little_of_a_stack() {
+        // A quarter of what a thread of the gateway has, also where nothing is optimised.
+        const STACK: usize = 512 << 10;
+        for (open, close) in [("[", "]"), ("{\"a\": ", "}")] {
+            let deep = |depth: usize| {
+                format!(r#"{{"model": "claude-x", "a": {}0{}}}"#, open.repeat(depth), close.repeat(depth))
+            };
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let judged = thread.spawn(move || [judge(&deep(126)), judge(&deep(127))]).unwrap().join();
+            assert_eq!(judged.unwrap(), [Ok(()), Err(Offence::Ambiguous)]);
+        }
+    }
+
+    #[test]
     fn b22_a_document_has_so_many_parts() {
         let list = |length| format!(r#"{{"model": "claude-x", "a": [{}0]}}"#, "0,".repeat(length));
         assert_eq!(judge(&list(MOST_PARTS / 2)), Ok(()));
