@@ -128,8 +128,8 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
-    // One that is killed is back this soon.
-    const RECOVERY: Duration = Duration::from_secs(5);
+    // One that is killed is back within five seconds; a machine that has else to do takes longer.
+    const RECOVERY: Duration = Duration::from_secs(10);
     with_namespace(async |lab, namespace| {
         let rules = serde_json::json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
         let class = class::create(lab, serde_json::json!({"egress": {"rules": rules}})).await?;

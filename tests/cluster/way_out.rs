@@ -244,8 +244,8 @@ async fn b26_a_class_that_cannot_be_used_denies_until_it_can() -> Result<()> {
                 anyhow::Ok(says().await?.contains(expected).then_some(()))
             })
             .await?;
-            // Two seconds, and a question, which takes a while here.
-            ensure!(changed.elapsed() < Duration::from_secs(4), "{expected} took {:?}", changed.elapsed());
+            // Two seconds, and a question, which takes a while here, and longer on a machine that has else to do.
+            ensure!(changed.elapsed() < Duration::from_secs(6), "{expected} took {:?}", changed.elapsed());
             Ok(())
         };
         ensure!(says().await?.contains("ws-lab docs"), "the control");
