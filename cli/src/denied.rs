@@ -53,12 +53,16 @@ impl Denied {
 }
 
 fn line(denied: &DeniedHost, class: &str) -> String {
-    let why = denied.reason.as_deref().and_then(words).map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} denied{why} · ask your admin or see ws policy explain {class}", denied.host)
+    format!("{} denied{} · ask your admin or see ws policy explain {class}", denied.host, why(denied))
+}
+
+/// Why a host was denied, as what follows it: `: no rule names it`. Empty if this version of ws has no words for it.
+pub fn why(denied: &DeniedHost) -> String {
+    denied.reason.as_deref().and_then(words).map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 /// What the gateway's name for a reason means to people. None: the name is of another version of ws.
-pub fn words(reason: &str) -> Option<&'static str> {
+fn words(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "host-not-allowed" => "no rule names it",
         "ip-literal" => "it is an address, and rules name hosts",

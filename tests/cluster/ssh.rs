@@ -89,8 +89,7 @@ async fn a_channel_that_nobody_reads_holds_up_no_other() -> Result<()> {
         let second = ["-o", "ControlMaster=no", "-o", &socket];
         let asked = Instant::now();
         assert_eq!(session.run(&second, &["echo hi"]).await?.ok()?.stdout, "hi\n");
-        // The first is read after twenty seconds.
-        ensure!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
+        ensure!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         stalled.abort();
         Ok(())
     })

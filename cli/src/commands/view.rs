@@ -8,7 +8,7 @@ use serde::Serialize;
 use ws_api::workspace::{EgressStatus, Phase, Timings, Workspace};
 use ws_tree::Escaped;
 
-use crate::{denied::words, state::Memory, units};
+use crate::{denied::why, state::Memory, units};
 
 /// A workspace in `ws ls --json` and `ws up --detach --json`.
 #[derive(Clone, Debug, Serialize)]
@@ -139,9 +139,8 @@ impl Description {
             add("Requests", Some(format!("{} allowed, {} denied", egress.allowed, egress.denied)));
             add("Sent", Some(units::bytes(u64::try_from(egress.uploaded_bytes).unwrap_or_default())));
             for denied in &egress.last_denied {
-                let why = denied.reason.as_deref().and_then(words).map(|why| format!(": {why}"));
-                let what = format!("{} ({}×, last {})", denied.host, denied.count, denied.at.0);
-                add("Denied", Some(what + why.as_deref().unwrap_or_default()));
+                let (host, count, at) = (&denied.host, denied.count, &denied.at.0);
+                add("Denied", Some(format!("{host} ({count}×, last {at}){}", why(denied))));
             }
         }
         // What the cluster says must not end a line and begin one of its own.

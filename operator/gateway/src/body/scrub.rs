@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine as _};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
@@ -139,17 +139,11 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The characters of base64 (RFC 4648 §4) that depend on nothing but `bytes`, where those begin at `offset` of a group of three.
 fn base64(bytes: &[u8], offset: usize) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits: Vec<bool> =
-        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    // A character has six bits; the first whole one begins where the offset's bytes leave off.
-    let skipped = (6 - offset * 8 % 6) % 6;
-    let characters = bits.get(skipped..).unwrap_or_default().chunks_exact(6);
-    let character = |bits: &[bool]| {
-        let index = bits.iter().fold(0, |index, bit| index << 1 | usize::from(*bit));
-        char::from(ALPHABET.get(index).copied().unwrap_or_default())
-    };
-    characters.map(character).collect()
+    let encoded = BASE64_STANDARD_NO_PAD.encode([&vec![0; offset], bytes].concat());
+    // A character has six bits: the first ones have some of what stands before, and the last one may have some of what follows.
+    let first = (offset * 8).div_ceil(6);
+    let end = (offset + bytes.len()) * 8 / 6;
+    encoded.get(first..end).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ pub fn rule(server: &Server, allow: &Value) -> Value {
 
 pub const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\nalt-svc: h3\r\nx-answer: y\r\n\r\nhello";
 
+/// An answer that does not end after its first event.
+pub const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+
+/// What comes of it, to the end of that event.
+pub async fn first_event(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"data: 1\n\n\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
+    }
+    answer
+}
+
 #[tokio::test]
 async fn what_is_allowed_arrives_made_anew_and_its_answer_comes_back() {
     let (gateway, server) = (gateway().await, server(HELLO).await);
@@ -110,7 +122,6 @@ async fn b04_in_a_tunnel_requests_are_decided_on_too() {
 
 #[tokio::test]
 async fn a13_a_stream_is_cut_when_the_policy_changes() {
-    const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
     for is_in_tunnel in [false, true] {
         let (gateway, server) = (gateway().await, server(ENDLESS).await);
         let allow = json!({"methods": ["GET"], "paths": ["/"]});
@@ -123,10 +134,7 @@ async fn a13_a_stream_is_cut_when_the_policy_changes() {
             format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
         };
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"data: 1\n\n\r\n") {
-            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
-        }
+        let mut answer = first_event(&mut stream).await;
         gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
         gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
         let cut = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;

@@ -1,7 +1,7 @@
 //! Decisions, and what is under way by them, while the policy changes (A13, B28).
 
 use super::{
-    passing::{HELLO, Server, rule, server},
+    passing::{ENDLESS, HELLO, Server, first_event, rule, server},
     *,
 };
 use crate::testing::policies_with;
@@ -47,8 +47,6 @@ async fn crowding(gateway: &Gateway, request: &str, is_over: &CancellationToken)
     answers
 }
 
-const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
-
 /// A rule that wants one of these models in a body, with this budget.
 fn of_models(server: &Server, models: &[&str], upload: &str) -> Value {
     let values = json!([{"at": "model", "anyOf": models}]);
@@ -76,10 +74,7 @@ async fn a13_a_stream_is_cut_when_its_rule_would_not_have_let_it_begin() {
         );
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"data: 1\n\n\r\n") {
-            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "events come when they come");
-        }
+        let mut answer = first_event(&mut stream).await;
         gateway.judge.send_replace(policies_with(&of_models(&server, models, upload)));
         let patience = if goes_on { Duration::from_millis(500) } else { Duration::from_secs(5) };
         let cut = timeout(patience, stream.read_to_end(&mut answer)).await;
