@@ -1,12 +1,12 @@
 //! The red team's tests in the lab, against gateways that lack a defence.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use ws_tests::{command::run, lab::Lab};
 
-use crate::{failures, output};
+use crate::{Failures, failures, output};
 
 /// The tests' programs, and at how many tests a time: those that need the cluster for themselves change what others see.
 const TESTS: [(&str, &str); 2] = [("cluster", "4"), ("alone", "1")];
@@ -60,10 +60,10 @@ impl<'a> Attack<'a> {
         Ok(archive)
     }
 
-    /// The tests named after these cases that fail.
-    pub(crate) fn failed<'c>(&self, cases: impl IntoIterator<Item = &'c str>) -> Result<BTreeSet<String>> {
+    /// The tests named after these cases that fail, each with what it printed.
+    pub(crate) fn failed<'c>(&self, cases: impl IntoIterator<Item = &'c str>) -> Result<Failures> {
         let names: Vec<String> = cases.into_iter().map(|case| case.to_lowercase() + "_").collect();
-        let mut failed = BTreeSet::new();
+        let mut failed = Failures::new();
         if names.is_empty() {
             return Ok(failed);
         }

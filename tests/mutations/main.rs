@@ -29,6 +29,9 @@ const HEAD: &str = "# What goes red when a defence is off\n\nWritten by `make re
 /// Tests of a row that are named.
 const SHOWN: usize = 3;
 
+/// Names of tests that failed, each with what it printed.
+type Failures = BTreeMap<String, String>;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutation {
@@ -61,8 +64,9 @@ async fn main() -> Result<()> {
     let cases: BTreeSet<&str> =
         chosen.iter().flat_map(|mutation| &mutation.cases).map(String::as_str).collect();
     attack.deploy(&tree.gateway()?).await?;
-    let noticed: BTreeSet<String> = [tree.failed()?, attack.failed(cases)?].into_iter().flatten().collect();
-    ensure!(noticed.is_empty(), "with all defences on, these fail: {noticed:?}");
+    let mut noticed = tree.failed()?;
+    noticed.extend(attack.failed(cases)?);
+    ensure!(noticed.is_empty(), "with all defences on, these fail: {}", told(&noticed));
 
     let mut rows = BTreeMap::new();
     let (mut unnoticed, mut untried) = (0, Vec::new());
@@ -89,7 +93,7 @@ async fn main() -> Result<()> {
 }
 
 /// The tests that fail without a defence.
-async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<BTreeSet<String>> {
+async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<Failures> {
     let off = tree.without(mutation)?;
     let noticed = noticed(mutation, tree, attack).await;
     off.undo()?;
@@ -97,7 +101,7 @@ async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> R
 }
 
 /// The tests that fail with the tree as it is.
-async fn noticed(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<BTreeSet<String>> {
+async fn noticed(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<Failures> {
     let mut noticed = tree.failed()?;
     if !mutation.cases.is_empty() {
         attack.deploy(&tree.gateway()?).await?;
@@ -116,10 +120,10 @@ fn table(all: &[Mutation], rows: &BTreeMap<&str, String>, before: &str) -> Strin
     all.iter().filter_map(known).fold(HEAD.to_owned(), |table, row| table + &row)
 }
 
-fn row(mutation: &Mutation, noticed: &BTreeSet<String>) -> String {
-    let cases: BTreeSet<String> = noticed.iter().flat_map(|test| cases_of(test)).collect();
+fn row(mutation: &Mutation, noticed: &Failures) -> String {
+    let cases: BTreeSet<String> = noticed.keys().flat_map(|test| cases_of(test)).collect();
     let cases: Vec<String> = cases.into_iter().collect();
-    let tests: BTreeSet<&str> = noticed.iter().map(|test| last(test)).collect();
+    let tests: BTreeSet<&str> = noticed.keys().map(|test| last(test)).collect();
     let mut tests: Vec<&str> = tests.into_iter().collect();
     // What is named after a case says most.
     tests.sort_by_key(|test| cases_of(test).next().is_none());
@@ -148,10 +152,19 @@ fn last(test: &str) -> &str {
     test.rsplit("::").next().unwrap_or(test)
 }
 
-/// The names of the tests that failed, as cargo prints them.
-fn failures(printed: &str) -> BTreeSet<String> {
-    let name = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-    printed.lines().filter_map(name).collect()
+/// The tests that failed, as cargo prints them.
+fn failures(printed: &str) -> Failures {
+    let why = |name: &str| {
+        let (_, text) = printed.split_once(&format!("\n---- {name} stdout ----\n"))?;
+        Some(text.split("\n---- ").next()?.split("\nfailures:\n").next()?.trim().to_owned())
+    };
+    let name = |line: &'_ str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+    printed.lines().filter_map(name).map(|name| (name.clone(), why(&name).unwrap_or_default())).collect()
+}
+
+/// The failures with their reasons, for people.
+fn told(failures: &Failures) -> String {
+    failures.iter().map(|(test, why)| format!("\n{test}:\n{why}\n")).collect()
 }
 
 /// What a command printed.
@@ -191,7 +204,9 @@ mod tests {
 
     #[test]
     fn what_failed_is_read_from_what_cargo_prints() {
-        let printed = "test a::b ... ok\ntest a::c ... FAILED\n\nfailures:\n\n---- a::c stdout ----\ntest x ... FAILED it said\n";
-        assert_eq!(failures(printed).into_iter().collect::<Vec<_>>(), ["a::c"]);
+        let printed = "test a::b ... ok\ntest a::c ... FAILED\n\nfailures:\n\n---- a::c stdout ----\ntest x ... FAILED it said\n\n\n\
+                       failures:\n    a::c\n";
+        let expected = ("a::c".to_owned(), "test x ... FAILED it said".to_owned());
+        assert_eq!(failures(printed).into_iter().collect::<Vec<_>>(), [expected]);
     }
 }

@@ -1,7 +1,6 @@
 //! A copy of the tree, in which one defence at a time is off.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -10,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{Mutation, failures, output};
+use crate::{Failures, Mutation, failures, output};
 
 /// The crates whose own tests have to notice.
 const CRATES: [&str; 3] = ["ws-policy", "ws-gateway", "ws-agent"];
@@ -61,13 +60,13 @@ impl Tree {
         Ok(Off { file, code })
     }
 
-    /// The crates' own tests that fail.
-    pub(crate) fn failed(&self) -> Result<BTreeSet<String>> {
+    /// The crates' own tests that fail, each with what it printed.
+    pub(crate) fn failed(&self) -> Result<Failures> {
         let ran = self.cargo(&["test", "--lib", "--no-fail-fast"])?;
         let printed = String::from_utf8_lossy(&ran.stdout);
         let mut failed = failures(&printed);
         if ran.status.code() == Some(TIMED_OUT) {
-            failed.insert("the tests do not end".to_owned());
+            failed.insert("the tests do not end".to_owned(), format!("after {LIMIT} seconds"));
         } else {
             let results = printed.matches("test result: ").count();
             ensure!(results == CRATES.len(), "it does not compile: {}", String::from_utf8_lossy(&ran.stderr));
