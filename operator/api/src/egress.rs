@@ -129,7 +129,7 @@ pub struct Packages {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1024),
-        inner(length(min = 1, max = 214), regex(pattern = "^[@A-Za-z0-9][A-Za-z0-9@._~/!-]*\\*?$"))
+        inner(length(min = 1, max = 214), regex(pattern = "^[@A-Za-z0-9][A-Za-z0-9@._+~/!-]*\\*?$"))
     )]
     pub names: Option<Vec<String>>,
     /// Also those that the lockfiles of the workspace's project name, as they were when the workspace was made.
