@@ -218,6 +218,23 @@ fn the_second_wall_keeps_the_gateway_from_what_it_does_not_dial_itself() -> Resu
 }
 
 #[test]
+fn admins_are_told_what_to_do_about_each_reason_of_the_gateway() -> Result<()> {
+    let code = committed("operator/gateway/src/refusal.rs")?;
+    let names: BTreeSet<&str> = code
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Self::"))
+        .filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","))
+        .collect();
+    ensure!(names.contains("host-not-allowed") && names.contains("web-socket"), "{names:?}");
+    let docs = committed("docs/egress.md")?;
+    let (_, section) = docs.split_once("### Reasons\n").context("docs/egress.md has the reasons")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    assert_eq!(rows.map(|(name, _)| name).collect::<BTreeSet<_>>(), names);
+    Ok(())
+}
+
+#[test]
 fn the_servers_pods_are_restricted() -> Result<()> {
     let objects = objects(&committed("manifests/install.yaml")?)?;
     let deployments = of_kind(&objects, "Deployment");
