@@ -98,7 +98,7 @@ fn the_tests_that_a_row_names_are_in_the_files_that_it_names() -> Result<()> {
     for (code, row) in rows() {
         let mut file = "";
         for word in row.split('`').skip(1).step_by(2) {
-            if word.ends_with(".rs") {
+            if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
                 file = word;
             } else if let Some(start) = word.strip_suffix('…') {
                 let mut inside = tests.iter().filter(|(_, files)| files.contains(file));

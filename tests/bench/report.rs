@@ -143,9 +143,7 @@ mod tests {
     use super::*;
 
     fn samples(values: &[f64]) -> Samples {
-        let mut samples = Samples::new();
-        values.iter().for_each(|value| samples.push(*value));
-        samples
+        Samples(values.to_vec())
     }
 
     #[test]
