@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize as _;
 use serde_json::Value;
+use ws_policy::addresses::{GLOBAL_V6, SPECIAL_V4, SPECIAL_V6};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -173,6 +174,63 @@ fn only_the_servers_are_bound() -> Result<()> {
         "ws-system: Role ws-operator to ServiceAccount ws-system ws-operator",
     ];
     assert_eq!(found, allowed.map(Into::into).into());
+    Ok(())
+}
+
+/// Special networks that the second wall has no need of, since nothing of a cluster or a company is there: documentation (RFC 5737,
+/// RFC 9637), AS 112 (RFC 7534, RFC 7535), multicast tunnels (RFC 7450), 6to4's relays (RFC 7526), and protocol assignments with Teredo
+/// (RFC 2928). The gateway itself dials none of them.
+const NOT_REPEATED: [&str; 10] = [
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "192.31.196.0/24",
+    "192.175.48.0/24",
+    "192.52.193.0/24",
+    "192.88.99.0/24",
+    "2001::/23",
+    "2620:4f:8000::/48",
+    "3fff::/20",
+];
+
+#[test]
+fn the_second_wall_keeps_the_gateway_from_what_it_does_not_dial_itself() -> Result<()> {
+    let objects = objects(&committed("manifests/install.yaml")?)?;
+    let is_the_gateways = |policy: &&Value| policy["metadata"]["name"] == "ws-gateway";
+    let policy = of_kind(&objects, "NetworkPolicy").into_iter().find(is_the_gateways);
+    let policy = policy.context("the gateway has a network policy")?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let peers = list(&policy["spec"]["egress"]).into_iter().flat_map(|rule| list(&rule["to"]));
+    let (mut open, mut closed) = (vec![], BTreeSet::new());
+    for block in peers.map(|peer| peer["ipBlock"].clone()).filter(|block| block["except"].is_array()) {
+        open.push(block["cidr"].as_str().unwrap_or_default().to_owned());
+        closed.extend(list(&block["except"]).iter().filter_map(|network| Some(network.as_str()?.to_owned())));
+    }
+    assert_eq!(open, ["0.0.0.0/0".to_owned(), format!("{}/{}", GLOBAL_V6.0, GLOBAL_V6.1)]);
+
+    let v4 = SPECIAL_V4.iter().map(|(network, length)| format!("{network}/{length}"));
+    let v6 = SPECIAL_V6.iter().map(|(network, length)| format!("{network}/{length}"));
+    let special: BTreeSet<String> = v4.chain(v6).collect();
+    let omitted: BTreeSet<String> = NOT_REPEATED.map(Into::into).into();
+    assert!(omitted.is_subset(&special), "not special: {:?}", omitted.difference(&special));
+    assert_eq!(closed, &special - &omitted);
+    Ok(())
+}
+
+#[test]
+fn admins_are_told_what_to_do_about_each_reason_of_the_gateway() -> Result<()> {
+    let code = committed("operator/gateway/src/refusal.rs")?;
+    let names: BTreeSet<&str> = code
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Self::"))
+        .filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","))
+        .collect();
+    ensure!(names.contains("host-not-allowed") && names.contains("web-socket"), "{names:?}");
+    let docs = committed("docs/egress.md")?;
+    let (_, section) = docs.split_once("### Reasons\n").context("docs/egress.md has the reasons")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    assert_eq!(rows.map(|(name, _)| name).collect::<BTreeSet<_>>(), names);
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 success, 1 the user or the cluster is in the way, 2 usage, 76 what answered is not the
+Exit codes: 0 success, 1 the request or the cluster failed, 2 usage, 76 what answered is not the
 workspace, 127 the workspace has no such agent, 255 a bug in ws, 128+N ended by signal N. A session
 passes its command's own code through, but for a 0 if its workspace could not be ended.";
 

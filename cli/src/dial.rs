@@ -132,8 +132,7 @@ fn address(workspace: &Workspace, identity: &Identity) -> Result<Option<Address>
     let Some(status) = &workspace.status else { return Ok(None) };
     let (Some(pod), Some(ssh)) = (&status.pod_name, &status.ssh) else { return Ok(None) };
     let pod = pod.parse().map_err(|_| unusable(workspace, "names a pod that cannot be one"))?;
-    let terms =
-        Terms::read(ssh, identity).map_err(|_| unusable(workspace, "names a host key that is none"))?;
+    let terms = Terms::read(ssh, identity).map_err(|_| unusable(workspace, "has an invalid host key"))?;
     match terms {
         Some(terms) => Ok(Some(Address { pod, terms })),
         None if status.phase == Some(Phase::Ready) => {
@@ -272,7 +271,7 @@ mod tests {
     fn a_status_that_can_never_be_used_is_not_waited_for() {
         for (status, why) in [
             (json!({"podName": "../secrets/a", "ssh": {"hostKey": KEY}}), "names a pod that cannot be one"),
-            (json!({"podName": "fix", "ssh": {"hostKey": "$(id)"}}), "names a host key that is none"),
+            (json!({"podName": "fix", "ssh": {"hostKey": "$(id)"}}), "has an invalid host key"),
             (json!({"podName": "fix", "ssh": {"hostKey": KEY}, "phase": "Ready"}), "has no certificate"),
         ] {
             let error = address_of(&status).err().unwrap();

@@ -102,6 +102,13 @@ fn apply_command(project: &Path, patch: &Path) -> String {
     String::from_utf8_lossy(&command_line(&words)).into_owned()
 }
 
+/// Why a workspace is not destroyed: what changed in it cannot be saved.
+pub fn unsaved(name: &str, error: Error) -> Error {
+    let message =
+        format!("workspace `{name}` was not destroyed: its changes cannot be saved ({})", error.message);
+    Error { message, ..error }
+}
+
 /// Destroys a workspace and waits until nothing of it is left. `observed` is a watch of it, if there is one already.
 pub async fn destroy(
     cluster: &Cluster,

@@ -118,7 +118,7 @@ impl State {
     fn folder(&self, uid: &str) -> Result<PathBuf, Error> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if uid.is_empty() || uid.len() > 64 || !uid.chars().all(plain) {
-            return Err(Error::user("the cluster gave the workspace a UID that is none"));
+            return Err(Error::user("the cluster gave the workspace an invalid UID"));
         }
         Ok(self.workspaces.join(uid))
     }

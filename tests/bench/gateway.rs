@@ -46,20 +46,3 @@ async fn on_stage(measure: impl AsyncFnOnce(&Lab, &Stage, &Objects) -> Result<()
     })
     .await
 }
-
-/// What is promised of a figure, and whether it held.
-#[derive(Clone, Copy, Debug)]
-enum Bar {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Bar {
-    fn judge(self, figure: f64, unit: &str) -> String {
-        let (sign, bar, holds) = match self {
-            Self::AtLeast(bar) => ('≥', bar, figure >= bar),
-            Self::AtMost(bar) => ('≤', bar, figure <= bar),
-        };
-        format!("{sign} {bar}{unit}{}", if holds { "" } else { ", **missed**" })
-    }
-}

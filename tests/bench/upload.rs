@@ -15,7 +15,7 @@ use ws_tests::{lab::Lab, namespace::with_namespace, project::Project, ws::Ws};
 
 use crate::{
     cold::start_bare_pod,
-    report::{Report, Samples},
+    report::{Bar, Report, Samples},
     rival::{POD, Rival},
 };
 
@@ -87,10 +87,10 @@ async fn compare(
     }
     let ours = with.less(&without);
     for ((rival, _), copy) in lines.iter().zip(&copies) {
-        report.ratio(&format!("upload, {name}"), "ms", (rival, copy), &ours, "< 1");
+        report.ratio(&format!("upload, {name}"), "ms", (rival, copy), &ours, Some(Bar::Below(1.0)));
     }
     for ((rival, _), start_and_copy) in lines.iter().zip(&starts_and_copies) {
-        report.ratio(&format!("start and upload, {name}"), "ms", (rival, start_and_copy), &with, "");
+        report.ratio(&format!("start and upload, {name}"), "ms", (rival, start_and_copy), &with, None);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 use ws_tests::{lab::Lab, namespace::with_namespace, project::Project, ws::Ws};
 
-use crate::report::{Report, progress};
+use crate::report::{Bar, Report, progress};
 
 /// One entry of the API server's [audit log](https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/).
 #[derive(Deserialize)]
@@ -42,14 +42,14 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     for (write, count) in &counted {
         progress(&format!("{count} {write}"));
     }
-    let total: usize = counted.values().sum();
+    let total: u32 = counted.values().sum();
     ensure!(total > 0, "the audit log knows of no write");
-    report.figure("API writes a workspace, create to gone", &total.to_string(), "≤ 10");
+    report.figure("API writes a workspace, create to gone", "", (total.into(), 0), Some(Bar::AtMost(10.0)));
     Ok(())
 }
 
 /// How often who wrote what in the namespace.
-fn writes(lab: &Lab, namespace: &str) -> Result<BTreeMap<String, usize>> {
+fn writes(lab: &Lab, namespace: &str) -> Result<BTreeMap<String, u32>> {
     let mut counted = BTreeMap::new();
     for line in lab.audit()?.lines() {
         let Event { verb, user: User { username }, object_ref: Some(object) } = serde_json::from_str(line)?

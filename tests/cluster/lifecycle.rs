@@ -70,7 +70,7 @@ async fn whoever_locks_themselves_out_of_the_project_still_gets_in() -> Result<(
         ws.up("locked", project.path()).await?;
         ws.bash("locked", "echo new > new.txt; chmod 000 .").await?.ok()?;
         let down = ws.run(&["down", "locked"]).await?.code(1)?;
-        assert!(down.stderr.contains("is kept, because its changes cannot be"), "{down}");
+        assert!(down.stderr.contains("was not destroyed: its changes cannot be saved"), "{down}");
         assert_eq!(ws.bash("locked", "chmod 755 project; pwd").await?.ok()?.stdout, "/home/ws\n");
         let diff = ws.run_in(project.path(), &["diff", "locked"]).await?.ok()?;
         assert!(diff.stdout.contains("new.txt"), "{diff}");

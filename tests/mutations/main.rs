@@ -23,8 +23,8 @@ mod tree;
 
 const DEFENCES: &str = include_str!("defences.yaml");
 const RESULTS: &str = "tests/mutations/results.md";
-const HEAD: &str = "# What goes red when a defence is off\n\nWritten by `make redteam-mutations`. The cases are those of the red team whose \
-                    tests fail without it, in the lab or beside the code.\n\n\
+const HEAD: &str = "# What goes red when a defence is off\n\nWritten by `make redteam-mutations`. The cases are those of the \
+                    [red team](../redteam.md) whose tests fail without it, in the lab or beside the code.\n\n\
                     | defence that is off | cases that go red | tests that fail |\n|---|---|---|\n";
 /// Tests of a row that are named.
 const SHOWN: usize = 3;

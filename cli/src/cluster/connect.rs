@@ -1,6 +1,9 @@
 //! From the kubeconfig to a client.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::{
     Config,
@@ -85,16 +88,18 @@ fn is_absent(error: &KubeconfigError) -> bool {
 fn explain(error: KubeconfigError, options: &Options) -> Error {
     if is_absent(&error) {
         let message = match (&options.kubeconfig, error) {
-            (Some(path), _) => format!("there is no kubeconfig {}", path.display()),
-            (None, KubeconfigError::ReadConfig(_, path)) => {
-                format!("there is no kubeconfig {}", path.display())
-            }
-            (None, _) => "there is no kubeconfig".to_owned(),
+            (Some(path), _) => not_found(path),
+            (None, KubeconfigError::ReadConfig(_, path)) => not_found(&path),
+            (None, _) => "no kubeconfig found".to_owned(),
         };
         return Error::user(message)
             .hinted("name one with --kubeconfig or KUBECONFIG; whoever runs the cluster has it");
     }
     unusable(&chain(&error))
+}
+
+fn not_found(kubeconfig: &Path) -> String {
+    format!("kubeconfig `{}` not found", kubeconfig.display())
 }
 
 fn no_context(options: &Options, contexts: &[String]) -> Error {

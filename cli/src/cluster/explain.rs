@@ -93,10 +93,11 @@ fn refused(status: &Status, access: &Access, server: &str) -> Error {
                 .hinted(format!("choose another name, or end that one with `ws down {}`", access.name))
         }
         422 => invalid(status),
-        429 | 500..=599 => {
-            Error::unreachable(format!("{server} cannot {} now: {}", access.verb, status.message))
-                .hinted("try again in a moment")
-        }
+        429 | 500..=599 => Error::unreachable(format!(
+            "{server} cannot serve `{}` right now: {}",
+            access.verb, status.message
+        ))
+        .hinted("try again in a moment"),
         _ => Error::user(format!(
             "{server} refused to {} {}: {}",
             access.verb, access.resource, status.message

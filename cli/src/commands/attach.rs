@@ -14,7 +14,7 @@ use crate::{
     state::State,
 };
 
-/// Open a shell, or run a command, in a workspace that is there already
+/// Open a shell, or run a command, in an existing workspace
 ///
 /// The exit code of the shell or command becomes this command's exit code. Leaving it leaves the workspace running.
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Show what a workspace changed and was not pulled
+/// Show changes that have not been pulled
 ///
 /// Everything is shown escaped. What would run on this machine by itself, once pulled, is marked.
 #[derive(Debug, clap::Args)]

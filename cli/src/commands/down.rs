@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Observed},
-    ending::{Farewell, Saved, destroy, save},
+    ending::{Farewell, Saved, destroy, save, unsaved},
     error::Error,
     state::State,
     ui::Ui,
@@ -125,8 +125,8 @@ async fn keep(existing: &Existing, cluster: &Cluster, ui: &Ui) -> Result<(Saved,
     };
     let kept: Result<_, Error> = save.await;
     kept.map_err(|error| {
-        let error = error.meaning(&format!("workspace `{name}` is kept, because its changes cannot be"));
-        error.hinted(format!("give them up with `ws down {name} --discard`"))
+        let hint = format!("give them up with `ws down {name} --discard`");
+        unsaved(&name, error).hinted(hint)
     })
 }
 

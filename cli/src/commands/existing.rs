@@ -103,7 +103,7 @@ fn none_here(folder: &Path, elsewhere: &[Memory]) -> Error {
             "there may be one in namespace `{}` of {}: `-n {}`, or another --context",
             memory.record.namespace, memory.record.server, memory.record.namespace
         )),
-        None => error.hinted("name one of `ws ls`, or make one with `ws up`"),
+        None => error.hinted("pick one from `ws ls`, or make one with `ws up`"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// List workspaces
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Of all namespaces
+    /// List all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
 }

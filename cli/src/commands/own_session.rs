@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Context, view::Summary};
 use crate::{
     dial::over,
-    ending::{Farewell, Saved},
+    ending::{Farewell, Saved, unsaved},
     error::{Error, Kind},
     interrupt::{Interrupts, Signal},
     owned::{Owned, Wish},
@@ -154,7 +154,7 @@ async fn end(mut owned: Owned<'_>, result: Result<u8, Error>, context: &mut Cont
 async fn insisted(result: &Result<u8, Error>, interrupts: &mut Interrupts, ui: &Ui) -> Signal {
     if !is_interrupted(result) {
         interrupts.next().await;
-        ui.warn("the workspace is ending; once more gives up what is not kept by then");
+        ui.warn("the workspace is ending; interrupt again to discard unsaved changes");
     }
     interrupts.insisted().await
 }
@@ -200,11 +200,9 @@ async fn finish(
         }
         Err(error) => {
             owned.leave().await;
-            return Err(error
-                .meaning(&format!("workspace `{name}` is kept, because its changes cannot be"))
-                .hinted(format!(
-                    "`ws attach {name}` enters it, `ws down {name}` tries again, with --discard without the changes"
-                )));
+            return Err(unsaved(&name, error).hinted(format!(
+                "`ws attach {name}` enters it, `ws down {name}` tries again, with --discard without the changes"
+            )));
         }
     };
     saved.announce(owned.project(), ui);

@@ -57,10 +57,10 @@ struct Explain {
 struct Test {
     #[command(flatten)]
     source: Source,
-    /// Method, as GET
+    /// Method, such as GET
     #[arg(value_name = "METHOD")]
     method: String,
-    /// URL, as `https://docs.example/index.html`; a WebSocket's begins with `wss:`
+    /// URL, such as `https://docs.example/index.html`; a WebSocket's begins with `wss:`
     #[arg(value_name = "URL")]
     url: String,
     /// File with the request's body [default: the body is not looked at]
@@ -218,12 +218,12 @@ impl Source {
         let mut names = Vec::new();
         for document in serde_yaml::Deserializer::from_str(&text) {
             let value = serde_yaml::Value::deserialize(document)
-                .map_err(|error| Error::user(format!("{} is no YAML: {error}", file.display())))?;
+                .map_err(|error| Error::user(format!("{} is not valid YAML: {error}", file.display())))?;
             if value.get("kind").and_then(serde_yaml::Value::as_str) != Some("WorkspaceClass") {
                 continue;
             }
             let class: WorkspaceClass = serde_yaml::from_value(value).map_err(|error| {
-                Error::user(format!("{} holds a class that is none: {error}", file.display()))
+                Error::user(format!("{} holds an invalid WorkspaceClass: {error}", file.display()))
             })?;
             if class.name_any() == self.class.as_ref() {
                 return Ok(class);

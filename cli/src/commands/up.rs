@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{agents::Agent, error::Error, session::Program};
 
-/// Make a workspace of a project and open a shell, or start an agent, in it
+/// Create a workspace from a project and open a shell, or start an agent, in it
 ///
 /// Sends the project's own files (what git tracks, and what neither .gitignore nor .wsignore names) into a fresh, contained
 /// pod and opens a shell there. Leaving the shell destroys the pod; changes that were not pulled are kept as a patch.
@@ -24,8 +24,8 @@ pub struct Args {
     /// itself, idle or at the end of its lifetime
     #[arg(short, long)]
     detach: bool,
-    /// Start this coding agent instead of a shell: `claude`, `codex` and `gemini` with leave to do everything in the workspace,
-    /// any other program as it is. The image has to have it
+    /// Start this coding agent instead of a shell: `claude`, `codex` and `gemini` with permission to do everything in the
+    /// workspace, any other program as it is. The image has to have it
     #[arg(long, value_name = "AGENT", conflicts_with = "detach", value_parser = NonEmptyStringValueParser::new())]
     agent: Option<String>,
     /// Further arguments of the agent

@@ -34,8 +34,8 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::quantity)]
     pub request: Option<Quantity>,
-    /// Answers in a workspace's life that say there is no such thing (404 and 410): what is asked for in vain can carry a message
-    /// to whoever reads the host's log.
+    /// Requests in a workspace's life that find nothing: answered with a 4xx other than 408, 425 and 429, or broken off before an
+    /// answer. They can carry a message to whoever reads the host's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub not_found: Option<i32>,

@@ -1,5 +1,5 @@
 //! Which addresses a host name may lead to. A name that is allowed is no permission for the network that its owner points it
-//! at: loopback, the company, the cluster, the cloud's metadata.
+//! at: loopback, the company, the cluster, the cloud's metadata. The chart's network policy of the gateway repeats most of it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// at which clouds answer their machines and that look like anybody's.
 ///
 /// [IANA's special-purpose registry]: https://www.iana.org/assignments/iana-ipv4-special-registry
-const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
+pub const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
@@ -34,9 +34,9 @@ const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
 /// addresses inside of IPv6 ones (mapped, translated by RFC 6052).
 ///
 /// [IANA]: https://www.iana.org/assignments/ipv6-address-space
-const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+pub const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 /// What in it is not: protocol assignments with Teredo, documentation, AS 112, 6to4, segment routing.
-const SPECIAL_V6: &[(Ipv6Addr, u8)] = &[
+pub const SPECIAL_V6: &[(Ipv6Addr, u8)] = &[
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),

@@ -7,14 +7,13 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use ws_tests::lab::Lab;
 
 use super::{
-    Bar,
     objects::{Objects, SOURCES},
     proxies::{Proxy, resident},
     stage::Stage,
 };
 use crate::{
     load::{Ask, HOST, Job, Measured, Way},
-    report::{Report, progress},
+    report::{Bar, Report, progress},
 };
 
 const TUNNELS: u16 = 1_000;
@@ -34,7 +33,7 @@ pub(super) fn idle(report: &mut Report, lab: &Lab) -> Result<()> {
         }
     }
     ensure!(!most.is_nan(), "no gateway runs in {}", lab.ws_namespace());
-    figure(report, "resident memory, idle", most, Some(16.0));
+    figure(report, "resident memory, idle", most, 16.0);
     Ok(())
 }
 
@@ -79,12 +78,8 @@ async fn open(report: &mut Report, lab: &Lab, stage: &Stage, what: &str, apart: 
     load.wait().await?;
     gateway.stop().await?;
     progress(&format!("{before} KiB before, {after} KiB with {TUNNELS} tunnels"));
-    figure(report, &format!("resident memory, 1,000 inspected tunnels, opened {what}"), after, Some(64.0));
-    report.figure(
-        "resident memory, a tunnel",
-        &format!("{:.0} KiB", (after - before) / f64::from(TUNNELS)),
-        "",
-    );
+    figure(report, &format!("resident memory, 1,000 inspected tunnels, opened {what}"), after, 64.0);
+    report.figure("resident memory, a tunnel", "KiB", ((after - before) / f64::from(TUNNELS), 0), None);
     Ok(())
 }
 
@@ -100,13 +95,11 @@ pub(super) async fn workspaces(
     progress(&format!("created {WORKSPACES} workspaces in {:?}", start.elapsed()));
     let gateway = Proxy::gateway(stage, lab).await?;
     tokio::time::sleep(CALM).await;
-    figure(report, "resident memory, 10,000 workspaces", gateway.resident()?, Some(100.0));
+    figure(report, "resident memory, 10,000 workspaces", gateway.resident()?, 100.0);
     Ok(())
 }
 
 /// So many KiB, and at most so many MiB of them.
-fn figure(report: &mut Report, what: &str, kibibytes: f64, most: Option<f64>) {
-    let mebibytes = kibibytes / 1024.0;
-    let bar = most.map(|most| Bar::AtMost(most).judge(mebibytes, " MiB"));
-    report.figure(what, &format!("{mebibytes:.1} MiB"), &bar.unwrap_or_default());
+fn figure(report: &mut Report, what: &str, kibibytes: f64, most: f64) {
+    report.figure(what, "MiB", (kibibytes / 1024.0, 1), Some(Bar::AtMost(most)));
 }

@@ -6,13 +6,12 @@ use anyhow::Result;
 use ws_tests::lab::Lab;
 
 use super::{
-    Bar,
     proxies::Proxy,
     stage::{DOWNLOAD, Stage},
 };
 use crate::{
     load::{Ask, HOST, Job, Measured, PASSED_HOST, Way},
-    report::{Report, Samples, progress},
+    report::{Bar, Report, Samples, progress},
 };
 
 const ROUNDS: usize = 5;
@@ -149,16 +148,10 @@ impl Contest<'_> {
             self.compete(stage, |measured| f64::from(measured.requests) / measured.seconds).await?;
         for ((name, _, bar), theirs) in self.rivals.iter().zip(&theirs) {
             let what = &self.what;
-            report.ratio(
-                what,
-                "requests/s",
-                (name, &theirs.rate),
-                &ours.rate,
-                &judged(*bar, &ours.rate, &theirs.rate),
-            );
-            report.ratio(&format!("{what}, p50"), "µs", (name, &theirs.p50), &ours.p50, "");
-            let bar = judged(bar.map(|_| Bar::AtMost(1.0)), &ours.p99, &theirs.p99);
-            report.ratio(&format!("{what}, p99"), "µs", (name, &theirs.p99), &ours.p99, &bar);
+            report.ratio(what, "requests/s", (name, &theirs.rate), &ours.rate, *bar);
+            report.ratio(&format!("{what}, p50"), "µs", (name, &theirs.p50), &ours.p50, None);
+            let bar = bar.map(|_| Bar::AtMost(1.0));
+            report.ratio(&format!("{what}, p99"), "µs", (name, &theirs.p99), &ours.p99, bar);
         }
         Ok(())
     }
@@ -167,7 +160,7 @@ impl Contest<'_> {
     async fn stream(&self, report: &mut Report, stage: &Stage, size: u32) -> Result<()> {
         let (ours, theirs) = self.compete(stage, |measured| f64::from(size) / measured.p50).await?;
         for ((name, ..), theirs) in self.rivals.iter().zip(&theirs) {
-            report.ratio(&self.what, "MB/s", (name, &theirs.rate), &ours.rate, "");
+            report.ratio(&self.what, "MB/s", (name, &theirs.rate), &ours.rate, None);
         }
         Ok(())
     }
@@ -216,10 +209,6 @@ impl Figures {
     }
 }
 
-fn judged(bar: Option<Bar>, ours: &Samples, theirs: &Samples) -> String {
-    bar.map(|bar| bar.judge(ours.median() / theirs.median(), "")).unwrap_or_default()
-}
-
 /// What the gateway adds to a request that is alone, in microseconds.
 async fn added(report: &mut Report, stage: &Stage, gateway: &Contender, direct: &Contender) -> Result<()> {
     let [mut p50, mut p99] = [const { Samples::new() }; 2];
@@ -232,13 +221,8 @@ async fn added(report: &mut Report, stage: &Stage, gateway: &Contender, direct: 
         p99.push(through.p99 - alone.p99);
     }
     for (what, samples, bar) in [("p50", p50, 1_500.0), ("p99", p99, 6_000.0)] {
-        let bar = Bar::AtMost(bar).judge(samples.median(), " µs");
-        report.samples(
-            &format!("inspected, 1 connection, added to {what} without a proxy"),
-            "µs",
-            &samples,
-            &bar,
-        );
+        let what = format!("inspected, 1 connection, added to {what} without a proxy");
+        report.samples(&what, "µs", &samples, Some(Bar::AtMost(bar)));
     }
     Ok(())
 }

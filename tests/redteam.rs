@@ -1,0 +1,123 @@
+//! `tests/redteam.md` explains the codes that tests are named after: each of them, and none that nothing tries. Needs no cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+const EXPLAINED: &str = include_str!("redteam.md");
+/// Where tests are.
+const FOLDERS: [&str; 3] = ["cli", "operator", "tests"];
+/// What is not the repository's own.
+const FOREIGN: [&str; 2] = ["node_modules", "target"];
+
+/// All files of Rust below a folder.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if entry.file_type()?.is_dir() {
+            if !FOREIGN.iter().any(|foreign| name == *foreign) {
+                found.extend(sources(&path)?);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// The names of functions in a text.
+fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?.split(['(', '<']).next()
+    })
+}
+
+/// The codes that a name begins with: `B03` and `B04` of `b03_b04_a_name_is_the_connections`.
+fn codes(name: &str) -> impl Iterator<Item = String> {
+    let is_code = |word: &&str| {
+        word.len() == 3
+            && word.starts_with(|letter: char| letter.is_ascii_lowercase())
+            && word.bytes().skip(1).all(|digit| digit.is_ascii_digit())
+    };
+    name.split('_').take_while(is_code).map(str::to_uppercase)
+}
+
+/// Each test that is named after a code, with the files that it is in.
+fn tests() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for folder in FOLDERS {
+        for file in sources(&root.join(folder))? {
+            let text = fs::read_to_string(&file)?;
+            let path = file.strip_prefix(&root)?.display().to_string();
+            for name in functions(&text).filter(|name| codes(name).next().is_some()) {
+                tests.entry(name.to_owned()).or_default().insert(path.clone());
+            }
+        }
+    }
+    Ok(tests)
+}
+
+/// The codes that have a row, each with its row.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rows =
+        EXPLAINED.lines().filter_map(|line| Some((line.strip_prefix("| ")?.split_once(" |")?.0, line)));
+    rows.filter(|(code, _)| codes(&code.to_lowercase()).next().is_some())
+}
+
+#[test]
+fn each_code_that_a_test_is_named_after_is_explained_once() -> Result<()> {
+    let rows: Vec<&str> = rows().map(|(code, _)| code).collect();
+    let explained: BTreeSet<&str> = rows.iter().copied().collect();
+    assert_eq!(explained.len(), rows.len(), "a code has two rows");
+    let tests = tests()?;
+    let used: BTreeSet<String> = tests.keys().flat_map(|name| codes(name)).collect();
+    let missing: Vec<_> = used.iter().filter(|code| !explained.contains(code.as_str())).collect();
+    ensure!(missing.is_empty(), "tests/redteam.md does not explain {missing:?}");
+    let untried: Vec<_> = explained.iter().filter(|code| !used.contains(**code)).collect();
+    ensure!(untried.is_empty(), "no test tries {untried:?}");
+    for (group, last) in [('A', 13), ('B', 28)] {
+        for number in 1..=last {
+            let code = format!("{group}{number:02}");
+            ensure!(explained.contains(code.as_str()), "{code} has no row");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_tests_that_a_row_names_are_in_the_files_that_it_names() -> Result<()> {
+    let tests = tests()?;
+    for (code, row) in rows() {
+        let mut file = "";
+        for word in row.split('`').skip(1).step_by(2) {
+            if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
+                file = word;
+            } else if let Some(start) = word.strip_suffix('…') {
+                let mut inside = tests.iter().filter(|(_, files)| files.contains(file));
+                ensure!(inside.any(|(name, _)| name.starts_with(start)), "{code}: no `{word}` in {file}");
+            } else if codes(word).next().is_some() {
+                let is_there = tests.get(word).is_some_and(|files| files.contains(file));
+                ensure!(is_there, "{code}: no `{word}` in {file}");
+                ensure!(codes(word).any(|of| of == code), "{code}: `{word}` is of another code");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_name_tells_its_codes() {
+    let text = "    async fn b03_b04_a_name_is_the_connections() -> Result<()> {\nfn g03_a<T>() {}\n// fn a01_no()\n";
+    let names: Vec<&str> = functions(text).collect();
+    assert_eq!(names, ["b03_b04_a_name_is_the_connections", "g03_a"]);
+    assert_eq!(codes(names[0]).collect::<Vec<_>>(), ["B03", "B04"]);
+    assert_eq!(codes("a_b12_is_no_code").count(), 0);
+}
