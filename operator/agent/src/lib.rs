@@ -24,6 +24,7 @@ pub mod gateway;
 pub mod hand_over;
 pub mod idle;
 pub mod key_store;
+pub mod lock;
 pub mod names;
 pub mod prober;
 pub mod proof;
