@@ -16,6 +16,7 @@
 //! Until a user's code runs, what the agent says is true; afterwards nothing outside the pod may trust it. It is a library
 //! so that tests can run the server in their own process.
 
+pub mod accept;
 pub mod activity;
 pub mod carry;
 pub mod confine;
