@@ -5,8 +5,8 @@
 //!    └─▶ ws-agent serve
 //!         confines itself and what it starts                           confine, filter
 //!         proves that the pod is isolated, and says so                 proof, prober, gateway
-//!         makes the way out known to what it starts, and carries       way_out, key_store, names, carry, relay
-//!           what that sends to the gateway
+//!         makes the way out known to what it starts, and carries       way_out, trust, key_store, names, carry, relay,
+//!           what that sends to the gateway                             accept
 //!         serves SSH on the pod's loopback                             server, session, transfer
 //!         waits for children, its own and orphans                      reaper
 //!         ends on a breach, when unused, when asked                    workspace, idle, terminate
@@ -36,5 +36,6 @@ pub mod session;
 pub mod stdio;
 pub mod terminate;
 pub mod transfer;
+pub mod trust;
 pub mod way_out;
 pub mod workspace;
