@@ -53,7 +53,8 @@ pub async fn show(
             seen = decided.seq;
         }
     }
-    Ok(())
+    // What is followed has no end of its own.
+    if follow { Err(Error::lost("the gateway ended its answer")) } else { Ok(()) }
 }
 
 /// Prints a decision. `seen` is the number of the one before.

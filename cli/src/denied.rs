@@ -1,18 +1,30 @@
 //! Says what the gateway denied while a session lasts: each host once for each reason, when it is in the Workspace's status.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use tokio::sync::watch;
-use ws_api::workspace::{DeniedHost, Workspace};
+use ws_api::workspace::{DeniedHost, EgressStatus, Workspace};
 
 use crate::{cluster::Sight, ui::Ui};
 
-/// Denials that are said; a program that tries more is no longer listened to.
+/// Denials that are said, a line each; of further ones it is only said that there are some.
 const SAID: usize = 50;
+/// Hosts that a status names at most ([`EgressStatus::last_denied`]).
+const NAMED: usize = 16;
 
-/// The hosts that were said already, with the reasons.
+/// What was said already, and what is known by now.
 #[derive(Debug, Default)]
-pub struct Denied(HashSet<(String, Option<String>)>);
+pub struct Denied {
+    /// Hosts with the reasons.
+    said: HashSet<(String, Option<String>)>,
+    /// It was said that there are more.
+    is_more_said: bool,
+    /// How much was denied when last looked at, and how much of it at each host that was named then.
+    seen: (i64, HashMap<String, i64>),
+}
 
 impl Denied {
     /// Says what is denied, for as long as it is polled.
@@ -36,24 +48,48 @@ impl Denied {
 
     /// What there is to say, in lines for people. The hosts are hostile: the [`Ui`] escapes them.
     fn news(&mut self, workspace: &Workspace) -> Vec<String> {
-        let status = workspace.status.as_ref().and_then(|status| status.egress.as_ref());
-        let mut hosts: Vec<_> = status.map(|egress| egress.last_denied.iter().collect()).unwrap_or_default();
-        // The latest is the first there.
-        hosts.reverse();
-        let class =
-            workspace.status.as_ref().and_then(|status| status.class_name.as_deref()).unwrap_or("CLASS");
+        let Some(status) = &workspace.status else { return Vec::new() };
+        let Some(egress) = &status.egress else { return Vec::new() };
+        let class = status.class_name.as_deref().unwrap_or("CLASS");
+        let mut has_more = self.has_unnamed(egress);
         let mut lines = Vec::new();
-        for denied in hosts {
-            if self.0.len() < SAID && self.0.insert((denied.host.clone(), denied.reason.clone())) {
-                lines.push(line(denied, class));
+        // The latest is the first there.
+        for denied in egress.last_denied.iter().rev() {
+            let news = (denied.host.clone(), denied.reason.clone());
+            if self.said.contains(&news) {
+                continue;
             }
+            if self.said.len() == SAID {
+                has_more = true;
+                break;
+            }
+            self.said.insert(news);
+            lines.push(line(denied, class));
+        }
+        if has_more && !mem::replace(&mut self.is_more_said, true) {
+            let name = workspace.metadata.name.as_deref().unwrap_or("NAME");
+            lines.push(format!("more hosts are denied than are named here · `ws egress {name}` lists them"));
         }
         lines
+    }
+
+    /// Whether more was denied since the last look than at the hosts that are named. What named no host accounts for the rest as long
+    /// as there is room for all hosts.
+    fn has_unnamed(&mut self, egress: &EgressStatus) -> bool {
+        let counts = egress.last_denied.iter().map(|denied| (denied.host.clone(), denied.count)).collect();
+        let (denied, before) = mem::replace(&mut self.seen, (egress.denied, counts));
+        let named = egress.last_denied.iter().map(|denied| {
+            // A host that was no longer named meanwhile is counted anew.
+            let before = before.get(&denied.host).filter(|before| **before <= denied.count);
+            denied.count.saturating_sub(before.copied().unwrap_or_default())
+        });
+        let named = named.fold(0, i64::saturating_add);
+        egress.last_denied.len() >= NAMED && egress.denied.saturating_sub(denied) > named
     }
 }
 
 fn line(denied: &DeniedHost, class: &str) -> String {
-    format!("{} denied{} · ask your admin or see ws policy explain {class}", denied.host, why(denied))
+    format!("{} denied{} · ask your admin or see `ws policy explain {class}`", denied.host, why(denied))
 }
 
 /// Why a host was denied, as what follows it: `: no rule names it`. Empty if this version of ws has no words for it.
@@ -68,7 +104,7 @@ fn words(reason: &str) -> Option<&'static str> {
         "ip-literal" => "it is an address, and rules name hosts",
         "rule-not-picked" => "this workspace left its rule out",
         "port-not-allowed" => "its rule does not name the port",
-        "scheme-not-allowed" => "its rule is for the other of http and https",
+        "scheme-not-allowed" => "its rule allows only the other scheme (http or https)",
         "request-not-allowed" => "its rule allows no such request",
         "query-not-allowed" => "its rule allows no such query",
         "web-socket" => "its rule says otherwise where WebSockets are opened",
@@ -76,14 +112,14 @@ fn words(reason: &str) -> Option<&'static str> {
         "body-rule" => "its rule allows no such body",
         "encoded-body" => "its rule looks into bodies, and this one was encoded",
         "package-not-allowed" => "its rule does not name the package",
-        "too-new" => "its rule allows older versions only",
+        "too-new" => "this version is newer than its rule allows",
         "over-budget" => "its rule's budget is spent",
-        "not-found-budget" => "too much was asked for that is not there",
+        "not-found-budget" => "too many requests found nothing",
         "no-policy" => "the class cannot be used, or is not known yet",
         "revoked" => "the policy changed and does not allow it any more",
         "no-credential" => "the credential of its rule cannot be read",
         "credential-reflected" => "its answer held the credential of its rule",
-        "special-address" => "it has no address of the internet's",
+        "special-address" => "it has no public address",
         "unreachable" => "it cannot be reached",
         "overloaded" => "the gateway has no room now",
         "slow-body" => "the request did not arrive in time",
@@ -98,20 +134,27 @@ fn words(reason: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    const MORE: &str = "more hosts are denied than are named here · `ws egress w` lists them";
+
     fn workspace(hosts: &[(&str, Option<&str>)]) -> Workspace {
-        let denied: Vec<_> = hosts
-            .iter()
-            .map(|(host, reason)| {
-                json!({"host": host, "count": 1, "at": "2026-11-21T08:00:00Z", "reason": reason})
-            })
-            .collect();
+        let hosts: Vec<_> = hosts.iter().map(|(host, reason)| named(host, 1, *reason)).collect();
+        counted(0, &hosts)
+    }
+
+    fn named(host: &str, count: i64, reason: Option<&str>) -> Value {
+        json!({"host": host, "count": count, "at": "2026-11-21T08:00:00Z", "reason": reason})
+    }
+
+    /// A workspace with so many denials, and these hosts named.
+    fn counted(denied: i64, hosts: &[Value]) -> Workspace {
+        let egress = json!({"denied": denied, "lastDenied": hosts});
         serde_json::from_value(json!({
             "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "w"},
-            "spec": {"sshPublicKeys": []}, "status": {"className": "team", "egress": {"lastDenied": denied}},
+            "spec": {"sshPublicKeys": []}, "status": {"className": "team", "egress": egress},
         }))
         .unwrap()
     }
@@ -120,7 +163,7 @@ mod tests {
     fn each_host_is_said_once_for_each_reason_and_the_first_first() {
         let mut denied = Denied::default();
         assert!(denied.news(&workspace(&[])).is_empty());
-        let said = |what: &str| format!("{what} · ask your admin or see ws policy explain team");
+        let said = |what: &str| format!("{what} · ask your admin or see `ws policy explain team`");
         let unnamed = Some("host-not-allowed");
         assert_eq!(
             denied.news(&workspace(&[("telemetry.example", unnamed), ("a.example", None)])),
@@ -141,8 +184,34 @@ mod tests {
         );
         let flood: Vec<_> = (0..100).map(|number| format!("{number}.example")).collect();
         let flood: Vec<_> = flood.iter().map(|host| (host.as_str(), unnamed)).collect();
-        assert_eq!(denied.news(&workspace(&flood)).len(), SAID - 4);
-        assert!(denied.news(&workspace(&[("last.example", unnamed)])).is_empty());
+        let lines = denied.news(&workspace(&flood));
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (SAID - 4 + 1, Some(MORE)));
+        assert!(denied.news(&workspace(&[("last.example", unnamed)])).is_empty(), "it is said once");
+    }
+
+    #[test]
+    fn hosts_that_the_status_has_no_room_for_are_told_of_and_what_names_no_host_is_not_taken_for_them() {
+        let hosts = |count: i64| -> Vec<Value> {
+            (0..NAMED).map(|number| named(&format!("{number}.example"), count, None)).collect()
+        };
+        let few = &hosts(1)[..3];
+        let all = i64::try_from(NAMED).unwrap();
+        for (looks, expected) in [
+            (vec![counted(9, few)], false),
+            (vec![counted(all, &hosts(1))], false),
+            (vec![counted(all + 1, &hosts(1))], true),
+            (vec![counted(3, few), counted(all, &hosts(1))], false),
+            (vec![counted(3, few), counted(all + 1, &hosts(1))], true),
+            (vec![counted(5 * all, &hosts(5)), counted(7 * all, &hosts(7))], false),
+            (vec![counted(5 * all, &hosts(5)), counted(7 * all + 1, &hosts(7))], true),
+            // Named again after it was not.
+            (vec![counted(5 * all, &hosts(5)), counted(6 * all, &hosts(1))], false),
+        ] {
+            let mut denied = Denied::default();
+            let lines: Vec<String> = looks.iter().flat_map(|look| denied.news(look)).collect();
+            assert_eq!(lines.last().is_some_and(|line| line == MORE), expected, "{lines:?}");
+            assert_eq!(lines.iter().filter(|line| *line == MORE).count(), usize::from(expected));
+        }
     }
 
     #[test]
@@ -163,6 +232,6 @@ mod tests {
     #[test]
     fn a_reason_of_another_version_is_left_out() {
         let news = Denied::default().news(&workspace(&[("a.example", Some("phase-of-the-moon"))]));
-        assert_eq!(news, ["a.example denied · ask your admin or see ws policy explain team"]);
+        assert_eq!(news, ["a.example denied · ask your admin or see `ws policy explain team`"]);
     }
 }

@@ -10,9 +10,21 @@ use rustix::termios::{self, OptionalActions, Termios};
 /// What the terminal was before it was made raw, for whoever comes first to restore it: the guard or the panic hook.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Takes back what a program in the workspace may have left on: hidden cursor, colours, mouse reports, bracketed paste,
-/// application keys. Harmless where nothing was.
-const RESET: &[u8] = b"\x1b[?25h\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>";
+/// Takes back what a program in the workspace may have left on. Harmless where nothing was: some terminals move the cursor to where
+/// an alternate screen began even if none is on, so it is saved before and put back. What follows is each screen's own, or the last to
+/// count.
+const RESET: &str = concat!(
+    // The alternate screen.
+    "\x1b7\x1b[?1049l\x1b8",
+    // Keyboard protocols: kitty's, and xterm's.
+    "\x1b[<u\x1b[>4;0m",
+    // A hidden cursor, colours.
+    "\x1b[?25h\x1b[0m",
+    // Reports of the mouse and of the focus, bracketed paste.
+    "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l",
+    // Application keys.
+    "\x1b[?1l\x1b>",
+);
 
 /// Columns and rows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,7 +82,7 @@ pub fn restore_on_panic() {
 fn restore() {
     if let Some(before) = lock().take() {
         let mut out = io::stdout().lock();
-        drop(out.write_all(RESET).and_then(|()| out.flush()));
+        drop(out.write_all(RESET.as_bytes()).and_then(|()| out.flush()));
         // Without a terminal there is nothing to restore.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Flush, &before);
     }
@@ -78,4 +90,32 @@ fn restore() {
 
 fn lock() -> std::sync::MutexGuard<'static, Option<Termios>> {
     BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_program_left_on_is_taken_back() {
+        for (what, off) in [
+            ("the alternate screen", "\x1b[?1049l"),
+            ("kitty's keyboard protocol", "\x1b[<u"),
+            ("xterm's modified keys", "\x1b[>4;0m"),
+            ("a hidden cursor", "\x1b[?25h"),
+            ("colours", "\x1b[0m"),
+            ("clicks", "\x1b[?1000l"),
+            ("drags", "\x1b[?1002l"),
+            ("motion", "\x1b[?1003l"),
+            ("long reports of the mouse", "\x1b[?1006l"),
+            ("reports of the focus", "\x1b[?1004l"),
+            ("bracketed paste", "\x1b[?2004l"),
+            ("application cursor keys", "\x1b[?1l"),
+            ("application keypad", "\x1b>"),
+        ] {
+            assert_eq!(RESET.matches(off).count(), 1, "{what}");
+        }
+        // Each screen has its own keyboard protocol, and the cursor comes back with its colours.
+        assert!(RESET.starts_with("\x1b7\x1b[?1049l\x1b8"));
+    }
 }

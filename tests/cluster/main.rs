@@ -21,6 +21,7 @@ mod names;
 mod orphans;
 mod pod;
 mod policy;
+mod programs;
 mod providers;
 mod redirects;
 mod registries;

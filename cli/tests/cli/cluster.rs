@@ -131,7 +131,7 @@ fn what_was_denied_at_last_is_said_and_the_last_line_sums_up() {
     ]);
     let outcome = Environment::with_server(&api.url).run(&["up", "--name", "fix"]);
     let said =
-        "warning: telemetry.example denied: no rule names it · ask your admin or see ws policy explain team
+        "warning: telemetry.example denied: no rule names it · ask your admin or see `ws policy explain team`
 fix is gone: its pod, its keys and everything in it
 2 requests allowed (4.0 kB by model), 1 denied (telemetry.example 1×)
 error: ";

@@ -1,10 +1,12 @@
 //! The names that lead out, for programs that know of no proxy: a name server (RFC 1035) on the pod's loopback, which gives each
-//! name an address of its own there. Nothing is asked of anybody: what no rule names does not exist.
+//! name an address of its own there. Nothing is asked of anybody: what no rule names does not exist. What was not found is kept for
+//! whoever reports it.
 
 use std::{
     collections::{HashMap, HashSet},
+    io, mem,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,9 +17,11 @@ use hickory_proto::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::Notify,
+    sync::{Notify, Semaphore},
     time::timeout,
 };
+
+use crate::{accept, lock::lock};
 
 /// Where programs look for a name server (RFC 1035 §4.2).
 pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
@@ -25,14 +29,16 @@ pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 1);
 /// Names at most: more than a class can have.
 const MAX_NAMES: usize = 4_096;
-/// Names that are told to have been asked for in vain, at a time.
-const MAX_IN_VAIN: usize = 8;
+/// Names that were not found and are kept to be reported.
+const MAX_UNRESOLVED: usize = 8;
 /// Longest name (RFC 1035 §3.1), as text.
 const MAX_NAME: usize = 253;
 /// Seconds for which an answer holds. An address stays its name's, so that this matters little.
 const TTL: u32 = 5;
 /// Largest query over UDP.
 const MAX_DATAGRAM: usize = 4_096;
+/// Conversations at a time; more wait. Hardly anybody asks over TCP.
+const CONVERSATIONS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Names and their addresses. A name keeps its address as long as the pod lives.
@@ -40,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Names {
     known: Mutex<HashMap<String, Ipv4Addr>>,
     missed: Notify,
-    /// Names that were asked for in vain and not taken yet.
-    in_vain: Mutex<HashSet<String>>,
+    /// Names that were not found, and not taken yet.
+    unresolved: Mutex<HashSet<String>>,
 }
 
 impl Names {
@@ -62,14 +68,18 @@ impl Names {
         self.missed.notified().await;
     }
 
-    /// Takes the names that were asked for in vain since the last time.
-    pub fn take_in_vain(&self) -> HashSet<String> {
-        std::mem::take(&mut *lock(&self.in_vain))
+    /// Takes the names that were not found since the last time, and still are not there.
+    pub fn take_unresolved(&self) -> HashSet<String> {
+        let mut names = mem::take(&mut *lock(&self.unresolved));
+        let known = lock(&self.known);
+        names.retain(|name| !known.contains_key(name));
+        names
     }
 
-    fn miss(&self, name: &str) {
-        let mut names = lock(&self.in_vain);
-        if names.len() < MAX_IN_VAIN && is_speakable(name) {
+    /// Notes that a name was not found.
+    pub fn miss(&self, name: &str) {
+        let mut names = lock(&self.unresolved);
+        if names.len() < MAX_UNRESOLVED && is_speakable(name) {
             names.insert(name.to_owned());
         }
         drop(names);
@@ -113,46 +123,47 @@ impl Names {
         answer.to_vec().ok()
     }
 
-    /// Answers datagrams.
+    /// Answers datagrams. What cannot be sent is lost, as datagrams are.
     pub async fn serve_udp(&self, socket: UdpSocket) {
-        let mut query = vec![0; MAX_DATAGRAM];
         loop {
-            // What could not be received or sent is lost, as datagrams are.
-            let Ok((length, peer)) = socket.recv_from(&mut query).await else { continue };
-            if let Some(answer) = self.answer(query.get(..length).unwrap_or_default()) {
+            let (query, peer) = accept::patiently("receive a query", || receive(&socket)).await;
+            if let Some(answer) = self.answer(&query) {
                 socket.send_to(&answer, peer).await.ok();
             }
         }
     }
 
-    /// Answers connections, one query each and one after another: hardly anybody makes one.
-    pub async fn serve_tcp(&self, listener: TcpListener) {
-        loop {
-            if let Ok((stream, _)) = listener.accept().await {
-                timeout(PATIENCE, self.converse(stream)).await.ok();
-            }
-        }
+    /// Answers connections, one query each.
+    pub async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
+        let converse = |stream| {
+            let names = Arc::clone(&self);
+            async move { timeout(PATIENCE, names.converse(stream)).await? }
+        };
+        accept::each(listener, Arc::new(Semaphore::new(CONVERSATIONS)), converse).await;
     }
 
     /// A message over TCP has its length before it (RFC 1035 §4.2.2).
-    async fn converse(&self, mut stream: TcpStream) -> Option<()> {
-        let length = stream.read_u16().await.ok()?;
+    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        let length = stream.read_u16().await?;
         let mut query = vec![0; usize::from(length)];
-        stream.read_exact(&mut query).await.ok()?;
-        let answer = self.answer(&query)?;
-        let mut message = u16::try_from(answer.len()).ok()?.to_be_bytes().to_vec();
-        message.extend(answer);
-        stream.write_all(&message).await.ok()
+        stream.read_exact(&mut query).await?;
+        let Some(answer) = self.answer(&query) else { return Ok(()) };
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes()[..], answer.as_slice()].concat()).await
     }
+}
+
+async fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    let mut query = vec![0; MAX_DATAGRAM];
+    let (length, peer) = socket.recv_from(&mut query).await?;
+    query.truncate(length);
+    Ok((query, peer))
 }
 
 /// Whether a name may stand in a line that the agent writes.
 fn is_speakable(name: &str) -> bool {
-    name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 #[cfg(test)]
@@ -161,9 +172,14 @@ mod tests {
 
     use super::*;
 
-    fn asked(names: &Names, name: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+    fn query(name: &str, kind: RecordType) -> Message {
         let mut query = Message::query();
         query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        query
+    }
+
+    fn asked(names: &Names, name: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+        let query = query(name, kind);
         let answer = Message::from_vec(&names.answer(&query.to_vec().unwrap()).unwrap()).unwrap();
         assert_eq!(answer.metadata.id, query.metadata.id);
         assert_eq!(answer.queries, query.queries);
@@ -203,16 +219,44 @@ mod tests {
     fn b08_what_is_asked_for_in_vain_is_told_once_and_only_if_it_can_be_written() {
         let names = Names::default();
         names.insert("docs.example");
-        for name in ["docs.example.", "telemetry.example.", "TELEMETRY.example."] {
+        for name in [".", "docs.example.", "telemetry.example.", "TELEMETRY.example."] {
             asked(&names, name, RecordType::A);
         }
         names.miss("a\r\nb.example");
-        assert_eq!(names.take_in_vain(), HashSet::from(["telemetry.example".to_owned()]));
+        assert_eq!(names.take_unresolved(), HashSet::from(["telemetry.example".to_owned()]));
         for number in 0..100 {
             asked(&names, &format!("{number}.example."), RecordType::AAAA);
         }
-        assert_eq!(names.take_in_vain().len(), MAX_IN_VAIN);
-        assert!(names.take_in_vain().is_empty());
+        assert_eq!(names.take_unresolved().len(), MAX_UNRESOLVED);
+        assert!(names.take_unresolved().is_empty());
+    }
+
+    #[test]
+    fn what_a_rule_names_by_the_time_it_would_be_told_is_not() {
+        let names = Names::default();
+        for name in ["docs.example.", "telemetry.example."] {
+            asked(&names, name, RecordType::A);
+        }
+        names.insert("docs.example");
+        assert_eq!(names.take_unresolved(), HashSet::from(["telemetry.example".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn who_connects_and_asks_nothing_keeps_nobody_waiting() {
+        let names = Arc::new(Names::default());
+        names.insert("a.example");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(names.serve_tcp(listener));
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let query = query("a.example.", RecordType::A).to_vec().unwrap();
+        let length = u16::try_from(query.len()).unwrap();
+        stream.write_all(&[&length.to_be_bytes()[..], query.as_slice()].concat()).await.unwrap();
+        let length = timeout(PATIENCE / 2, stream.read_u16()).await.expect("it waits").unwrap();
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(Message::from_vec(&answer).unwrap().answers.len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     io,
     process::Child,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use rustix::{
@@ -20,6 +20,8 @@ use tokio::{
     signal::unix::{Signal as Signals, SignalKind, signal},
     sync::oneshot,
 };
+
+use crate::lock::lock;
 
 /// Knows every child that is not yet reaped.
 #[derive(Debug, Default)]
@@ -52,7 +54,7 @@ impl Reaper {
         start: impl FnOnce() -> io::Result<Child>,
     ) -> io::Result<(Child, Process, Ended)> {
         // Held until the child is known, so that the loop cannot meet it before.
-        let mut children = self.lock();
+        let mut children = lock(&self.children);
         let child = start()?;
         let pid = Pid::from_child(&child);
         let (sender, ended) = oneshot::channel();
@@ -75,7 +77,7 @@ impl Reaper {
     }
 
     fn reap(&self, adopts: bool) {
-        let mut children = self.lock();
+        let mut children = lock(&self.children);
         if adopts {
             while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
                 tell(children.remove(&pid), status);
@@ -88,10 +90,6 @@ impl Reaper {
                 tell(children.remove(&pid), status);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Pid, oneshot::Sender<Exit>>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,7 +120,7 @@ impl Process {
     }
 
     fn with_group(&self, act: impl FnOnce(Pid) -> Result<(), Errno>) -> Result<(), Errno> {
-        let children = self.reaper.lock();
+        let children = lock(&self.reaper.children);
         // The kernel gives a number out again only when the process and its group are gone. So once the leader is reaped, a
         // process of its number is a stranger, and as long as there is none the group is what the leader left.
         let is_ours = children.contains_key(&self.pid) || test_kill_process(self.pid) == Err(Errno::SRCH);
@@ -156,7 +154,7 @@ mod tests {
         assert_eq!(term.await, Ok(Exit::Signal(15)));
         assert_eq!(slept.await, Ok(Exit::Signal(10)));
         sleeper.signal(Signal::KILL);
-        assert!(reaper.lock().is_empty());
+        assert!(lock(&reaper.children).is_empty());
         reaping.abort();
     }
 
@@ -165,7 +163,7 @@ mod tests {
         let reaper = Arc::new(Reaper::default());
         let reaping = tokio::spawn(reaper.run().unwrap());
         assert!(reaper.spawn(|| Command::new("/nowhere").spawn()).is_err());
-        assert!(reaper.lock().is_empty());
+        assert!(lock(&reaper.children).is_empty());
         reaping.abort();
     }
 }

@@ -4,27 +4,27 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::timeout,
 };
 
-use crate::{carry, gateway::Gateway};
+use crate::{accept, gateway::Gateway};
 
 /// Where it listens.
 pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3_127));
-/// Connections at a time; more wait. The gateway takes a few more of one pod, for the agent itself.
-const CONNECTIONS: usize = 56;
 /// How long the gateway may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Relays whatever connects, as long as it is polled.
-pub async fn serve(listener: TcpListener, gateway: Gateway) {
-    carry::each(listener, CONNECTIONS, |inside| relay(inside, gateway)).await;
+/// Relays whatever connects, as long as it is polled and there are places.
+pub async fn serve(listener: TcpListener, gateway: Gateway, places: Arc<Semaphore>) {
+    accept::each(listener, places, |inside| relay(inside, gateway)).await;
 }
 
 async fn relay(mut inside: TcpStream, gateway: Gateway) -> io::Result<()> {
@@ -44,7 +44,7 @@ mod tests {
         let (gateway, listener) = crate::gateway::testing::gateway().await;
         let programs = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = programs.local_addr().unwrap();
-        tokio::spawn(serve(programs, gateway));
+        tokio::spawn(serve(programs, gateway, crate::carry::places()));
         let mut program = TcpStream::connect(address).await.unwrap();
         program.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         program.shutdown().await.unwrap();

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ws_ssh::{certificate::Authority, inbox::Store};
 
 use crate::{
-    activity::Activity, gateway::Gateway, reaper::Reaper, session::environment::Environment,
+    accept, activity::Activity, gateway::Gateway, reaper::Reaper, session::environment::Environment,
     transfer::Project,
 };
 
@@ -42,8 +42,6 @@ use self::{
 const MAX_CONNECTIONS: usize = 64;
 /// Time to log in.
 const LOGIN: Duration = Duration::from_secs(10);
-/// After a connection could not be accepted, for want of descriptors mostly.
-const BREATH: Duration = Duration::from_millis(50);
 
 /// What a server needs to know.
 pub struct Options {
@@ -108,14 +106,7 @@ impl Server {
     /// Accepts connections for ever.
     pub async fn serve(&self, listener: TcpListener) {
         loop {
-            let socket = match listener.accept().await {
-                Ok((socket, _)) => socket,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(BREATH).await;
-                    continue;
-                }
-            };
+            let socket = accept::next(&listener).await;
             socket.set_nodelay(true).ok();
             let server = self.clone();
             self.shared.tasks.spawn(async move { server.connection(socket).await });

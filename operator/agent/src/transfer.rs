@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::{Buf as _, Bytes};
@@ -19,6 +19,7 @@ use ws_ssh::Inbox;
 use ws_tree::{Confined, Limits, Received, SendOptions, Warning};
 
 use crate::{
+    lock::lock,
     reaper::Exit,
     session::outlet::{Outlet, Stream},
 };
@@ -83,7 +84,7 @@ impl Project {
 
     /// Whether a project may be received: true once.
     fn begin(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let empty = matches!(*state, State::Empty);
         if empty {
             *state = State::Begun;
@@ -92,11 +93,11 @@ impl Project {
     }
 
     fn set_received(&self, received: Received) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Received(Arc::new(received));
+        *lock(&self.state) = State::Received(Arc::new(received));
     }
 
     fn received(&self) -> Option<Arc<Received>> {
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*lock(&self.state) {
             State::Received(received) => Some(Arc::clone(received)),
             State::Empty | State::Begun => None,
         }

@@ -21,6 +21,7 @@ use ws_api::{
 use ws_ssh::{certificate::Authority, token::Token};
 
 use crate::{
+    carry,
     gateway::{Gateway, announce},
     idle,
     prober::{Prober, Proven},
@@ -29,6 +30,7 @@ use crate::{
     server::{Options, Server},
     session::environment::Environment,
     terminate, transfer,
+    trust::{self, Trust},
     way_out::Finder,
 };
 
@@ -103,7 +105,8 @@ impl Workspace {
         let prober = Prober::new(settings.gateway, node, &settings.forbidden);
         let token = Token::sign(&host_key, &principal).map_err(WorkspaceError::Token)?;
         let gateway = Gateway { address: prober.proxy(), token };
-        let (finder, way_out) = Finder::new(gateway, settings.home.as_ref());
+        let (trust, places) = (Trust::new(settings.home.as_ref(), trust::SYSTEM), carry::places());
+        let (finder, way_out) = Finder::new(gateway, trust, Arc::clone(&places));
         let environment = Environment::new(&settings.home, variables, way_out);
         let project = environment.project();
         transfer::prepare(&project).map_err(|error| WorkspaceError::Project(project, error))?;
@@ -136,7 +139,7 @@ impl Workspace {
         let activity = server.activity();
         tokio::select! {
             () = server.serve(listener) => Err(WorkspaceError::Stopped),
-            () = relay::serve(programs, gateway) => Err(WorkspaceError::Stopped),
+            () = relay::serve(programs, gateway, places) => Err(WorkspaceError::Stopped),
             () = announcing => Err(WorkspaceError::Stopped),
             ending = prober.breached() => Ok(ending),
             ending = idle::expired(settings.idle, &activity) => Ok(ending),

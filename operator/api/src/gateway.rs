@@ -11,6 +11,11 @@ pub const PROXY_PORT: u16 = 3128;
 /// The port on the same pods that no workspace's network policy allows. Whoever reaches it is not isolated.
 pub const CANARY_PORT: u16 = 3129;
 
+/// Connections that the proxy port takes of one pod at once; one more ends unanswered.
+pub const MAX_CONNECTIONS: usize = 64;
+/// How many of them the pod's agent keeps for itself, so that the workspace's programs cannot take them all.
+pub const AGENT_CONNECTIONS: usize = 8;
+
 /// What a connection to the proxy port begins with if it is by a workspace's agent: this byte, with which neither HTTP nor TLS
 /// begins, and 64 bytes by which the gateway knows the agent. HTTP follows. Programs of the workspace cannot know those bytes: they
 /// go through their agent.

@@ -6,10 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::session::lock;
+pub use ws_api::gateway::MAX_CONNECTIONS;
 
-/// Connections that one address may have open at once.
-pub const MAX_CONNECTIONS: usize = 64;
+use crate::session::lock;
 
 /// Counts connections. Clones count the same ones.
 #[derive(Clone, Debug, Default)]

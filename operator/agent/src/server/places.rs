@@ -3,10 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// A bounded number of places.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Places {
 
     /// A place for a connection that `cut` ends. If all are taken, the oldest stranger is cut; `None` if there is none.
     pub fn enter(self: &Arc<Self>, cut: CancellationToken) -> Option<Place> {
-        let mut guests = self.lock();
+        let mut guests = lock(&self.guests);
         if guests.by_number.len() >= self.most {
             guests.cut_oldest_stranger()?;
         }
@@ -53,10 +55,6 @@ impl Places {
         guests.by_number.insert(number, Guest::Stranger(cut));
         drop(guests);
         Some(Place { places: Arc::clone(self), number })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Guests> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +72,7 @@ impl Guests {
 impl Place {
     /// Makes it the place of somebody who has logged in, and gives way to nobody.
     pub fn keep(&self) {
-        if let Some(guest) = self.places.lock().by_number.get_mut(&self.number) {
+        if let Some(guest) = lock(&self.places.guests).by_number.get_mut(&self.number) {
             *guest = Guest::User;
         }
     }
@@ -82,7 +80,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().by_number.remove(&self.number);
+        lock(&self.places.guests).by_number.remove(&self.number);
     }
 }
 

@@ -11,10 +11,7 @@ use std::{
 use rustix::fs::{Access, access};
 use ws_api::agent;
 
-use crate::{
-    key_store, relay,
-    way_out::{AUTHORITIES, KEY_STORE, Known},
-};
+use crate::{key_store, relay, trust, way_out::Known};
 
 /// Search path where the image names none: that of Debian's root.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -110,10 +107,10 @@ impl Environment {
         ];
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
         variables.extend(proxies.map(|name| (name, proxy.clone().into())));
-        let authorities = self.home.join(AUTHORITIES);
+        let authorities = trust::for_programs(&self.home);
         variables.extend(TRUST.map(|name| (name, authorities.clone().into_os_string())));
         if !self.image.contains_key(OsStr::new(JAVA_OPTIONS)) {
-            variables.push((JAVA_OPTIONS, java_options(&self.home.join(KEY_STORE))));
+            variables.push((JAVA_OPTIONS, java_options(&trust::for_java(&self.home))));
         }
         variables
     }
