@@ -84,9 +84,9 @@ pub async fn spend(
 ) -> Result<(), Refusal> {
     within_request(allowed, sent.get().saturating_add(more))?;
     // Nothing of them is given back.
-    let spent = Counter::default();
-    spent.add(more);
-    reserve(reports, session, allowed, (more, more), spent).await.map(drop)
+    let counted = Counter::default();
+    counted.add(more);
+    reserve(reports, session, allowed, (more, more), counted).await.map(drop)
 }
 
 /// Whether one request may send so many bytes in all.

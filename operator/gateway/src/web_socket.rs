@@ -136,30 +136,30 @@ impl Opening {
     async fn converse(self, outside: OnUpgrade, talk: Talk) {
         let Self { inside, limits, .. } = self;
         let Ok((inside, outside)) = tokio::try_join!(inside, outside) else { return };
-        let (from_workspace, to_workspace) = split(TokioIo::new(inside));
-        let (from_host, to_host) = split(TokioIo::new(outside));
-        let mut to_workspace = Writer::new(to_workspace, None);
-        let mut to_host = Writer::new(to_host, Some(default_provider().secure_random));
+        let (from_workspace, into_workspace) = split(TokioIo::new(inside));
+        let (from_host, into_host) = split(TokioIo::new(outside));
+        let mut into_workspace = Writer::new(into_workspace, None);
+        let mut into_host = Writer::new(into_host, Some(default_provider().secure_random));
         let (by_workspace, by_host) = (watch::Sender::default(), watch::Sender::default());
         let pulse = Pulse(Mutex::new(Instant::now()));
         let outwards = Way {
             from: Reader::new(from_workspace, true, limits.clone()),
-            to: &mut to_host,
+            to: &mut into_host,
             pinged: &by_workspace,
             to_answer: by_host.subscribe(),
             pulse: &pulse,
         };
         let inwards = Way {
             from: Reader::new(from_host, false, limits),
-            to: &mut to_workspace,
+            to: &mut into_workspace,
             pinged: &by_host,
             to_answer: by_workspace.subscribe(),
             pulse: &pulse,
         };
         let Talk { allowed, search, lost, record } = talk;
         let ended = tokio::select! {
-            ended = outwards.to_host(&allowed, &record) => ended,
-            ended = inwards.to_workspace(search, &record) => ended,
+            ended = to_host(outwards, &allowed, &record) => ended,
+            ended = to_workspace(inwards, search, &record) => ended,
             () = pulse.stopped() => Err(Reason::Idle),
             () = lost => Err(Reason::Revoked),
         };
@@ -167,7 +167,7 @@ impl Opening {
             record.tally().failure.set(reason);
         }
         // What the host is told says nothing.
-        tokio::join!(to_workspace.close(Some(code(ended))), to_host.close(None));
+        tokio::join!(into_workspace.close(Some(code(ended))), into_host.close(None));
     }
 }
 
@@ -191,29 +191,29 @@ impl fmt::Debug for Conversation {
     }
 }
 
+/// What a workspace says: each message is taken out of the budget before it is sent.
+async fn to_host(mut way: Way<'_>, allowed: &Allowed, record: &Record) -> Result<(), Reason> {
+    while let Some(Message { kind, bytes }) = way.next().await? {
+        // Beside what it says it counts as the longest head of its frame: one that says nothing says something by being there.
+        record.spend(allowed, HEAD + bytes.len() as u64).await?;
+        way.to.say(OpCode::Data(kind), &bytes).await?;
+    }
+    Ok(())
+}
+
+/// What the host says. Messages are passed on whole, so that one which comes in several is found when half of it has come.
+async fn to_workspace(mut way: Way<'_>, mut search: Option<Search>, record: &Record) -> Result<(), Reason> {
+    while let Some(Message { kind, bytes }) = way.next().await? {
+        record.tally().received.add(bytes.len() as u64);
+        if search.as_mut().is_some_and(|search| is_told(search, &bytes)) {
+            return Err(Reason::CredentialReflected);
+        }
+        way.to.say(OpCode::Data(kind), &bytes).await?;
+    }
+    Ok(())
+}
+
 impl Way<'_> {
-    /// What a workspace says: each message is taken out of the budget before it is sent.
-    async fn to_host(mut self, allowed: &Allowed, record: &Record) -> Result<(), Reason> {
-        while let Some(Message { kind, bytes }) = self.next().await? {
-            // Beside what it says it counts as the longest head of its frame: one that says nothing says something by being there.
-            record.spend(allowed, HEAD + bytes.len() as u64).await?;
-            self.to.say(OpCode::Data(kind), &bytes).await?;
-        }
-        Ok(())
-    }
-
-    /// What the host says. Messages are passed on whole, so that one which comes in several is found when half of it has come.
-    async fn to_workspace(mut self, mut search: Option<Search>, record: &Record) -> Result<(), Reason> {
-        while let Some(Message { kind, bytes }) = self.next().await? {
-            record.tally().received.add(bytes.len() as u64);
-            if search.as_mut().is_some_and(|search| is_told(search, &bytes)) {
-                return Err(Reason::CredentialReflected);
-            }
-            self.to.say(OpCode::Data(kind), &bytes).await?;
-        }
-        Ok(())
-    }
-
     /// The next message that says something. Pings are answered where they arrive; what they carry goes no further.
     async fn next(&mut self) -> Result<Option<Message>, Reason> {
         loop {

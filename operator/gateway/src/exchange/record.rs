@@ -43,8 +43,8 @@ impl Record {
     /// Takes bytes that are sent out of the budget, and counts them.
     pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
         let sent = &self.tally.sent;
-        let spent = budget::spend(&self.proxy.reports, &self.session, allowed, sent, bytes).await;
-        spent.map_err(|refusal| refusal.reason())?;
+        let within = budget::spend(&self.proxy.reports, &self.session, allowed, sent, bytes).await;
+        within.map_err(|refusal| refusal.reason())?;
         sent.add(bytes);
         Ok(())
     }

@@ -332,8 +332,8 @@ impl Spender<'_> {
     /// Takes bytes that follow those `sent` out of the budget.
     async fn spend(&self, sent: &Counter, more: u64) -> Result<(), Reason> {
         let Self { proxy, session, allowed } = self;
-        let spent = budget::spend(&proxy.reports, session, allowed, sent, more).await;
-        spent.map_err(|refusal| refusal.reason())
+        let within = budget::spend(&proxy.reports, session, allowed, sent, more).await;
+        within.map_err(|refusal| refusal.reason())
     }
 }
 

@@ -297,10 +297,11 @@ fn mask(random: &dyn SecureRandom) -> io::Result<Mask> {
 
 /// Puts a mask on bytes, or takes it off; the mask for those that follow.
 fn masked(bytes: &mut [u8], mut mask: Mask) -> Mask {
-    for four in bytes.chunks_mut(mask.len()) {
-        four.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    let length = mask.len();
+    for piece in bytes.chunks_mut(length) {
+        piece.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     }
-    mask.rotate_left(bytes.len() % mask.len());
+    mask.rotate_left(bytes.len() % length);
     mask
 }
 

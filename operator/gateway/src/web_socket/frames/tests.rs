@@ -118,7 +118,7 @@ async fn b25_a_message_that_nobody_takes_is_not_kept() {
     let (near, _far) = duplex(PIECE);
     let mut writer = Writer::new(near, None);
     let start = Instant::now();
-    assert_eq!(writer.say(WHOLE, &[0; 3 * PIECE]).await, Err(Reason::SlowBody));
+    assert_eq!(writer.say(WHOLE, &vec![0; 3 * PIECE]).await, Err(Reason::SlowBody));
     assert_eq!(start.elapsed().as_secs(), DELIVERY.as_secs());
 }
 
@@ -126,7 +126,7 @@ async fn b25_a_message_that_nobody_takes_is_not_kept() {
 async fn nothing_is_said_in_the_middle_of_something() {
     let (near, mut far) = duplex(2 * PIECE);
     let mut writer = Writer::new(near, None);
-    let said = timeout(Duration::from_millis(5), writer.say(WHOLE, &[0; 3 * PIECE])).await;
+    let said = timeout(Duration::from_millis(5), writer.say(WHOLE, &vec![0; 3 * PIECE])).await;
     assert!(said.is_err(), "it is too much");
     writer.close(Some(1_000)).await;
     let mut heard = Vec::new();
