@@ -19,7 +19,7 @@ mod room;
 mod scrub;
 mod unread;
 
-pub use room::{Place, Room};
+pub use room::{BodyPermit, OwnRoom, Room};
 pub use scrub::{Search, Spellings};
 pub use unread::heard;
 
@@ -116,7 +116,7 @@ impl Failure {
 impl BodyError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Broken(_) => Reason::Unreachable,
+            Self::Broken(_) => Reason::BrokenOff,
             Self::TooLong => Reason::BodyTooLong,
             Self::OverBudget => Reason::OverBudget,
             Self::Revoked => Reason::Revoked,
@@ -142,9 +142,10 @@ impl hyper::body::Body for Outward {
             return Poll::Ready(Some(Err(self.tally.failure.note(BodyError::Revoked))));
         }
         loop {
-            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
+            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
                 return Poll::Ready(None);
             };
+            let frame = frame.map_err(|broken| self.tally.failure.note(broken.into()))?;
             let Ok(data) = frame.into_data() else { continue };
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
                 let beyond = self.beyond.take().unwrap_or(BodyError::TooLong);
@@ -180,24 +181,13 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
             if let Some(trailers) = self.trailers.take() {
                 return Poll::Ready(Some(self.last(trailers)));
             }
-            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else {
+            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
                 return Poll::Ready(self.held_back());
             };
+            let frame = frame.map_err(|broken| self.tally.failure.note(broken.into()))?;
             match frame.into_data() {
                 Ok(data) => {
-                    self.tally.received.add(data.len() as u64);
-                    let data = match &mut self.search {
-                        Some(search) => match search.push(&data) {
-                            Ok(data) => data,
-                            Err(_) => {
-                                return Poll::Ready(Some(Err(self
-                                    .tally
-                                    .failure
-                                    .note(BodyError::Credential))));
-                            }
-                        },
-                        None => data,
-                    };
+                    let data = self.searched(data)?;
                     if !data.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
@@ -222,6 +212,13 @@ impl<R: Unpin> hyper::body::Body for Inward<R> {
 }
 
 impl<R> Inward<R> {
+    /// What may be passed on when this has come.
+    fn searched(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        self.tally.received.add(data.len() as u64);
+        let Some(search) = &mut self.search else { return Ok(data) };
+        search.push(&data).map_err(|_| self.tally.failure.note(BodyError::Credential))
+    }
+
     /// What the search kept, because it might have been the beginning of a credential.
     fn held_back(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
         let rest = self.search.as_mut().map(Search::finish).filter(|rest| !rest.is_empty());

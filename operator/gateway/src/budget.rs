@@ -51,10 +51,8 @@ pub async fn reserve(
     sent: Counter,
 ) -> Result<Reserved, Refusal> {
     let rule = || allowed.rule_name().to_owned();
+    within_request(allowed, least)?;
     let Budget { life, request } = allowed.budget();
-    if let Some(max) = request.filter(|max| least > *max) {
-        return Err(Refusal::RequestTooLong { rule: rule(), max });
-    }
     let most = request.map_or(most, |max| most.min(max));
     let reserved = |purse, bytes| Reserved { session: session.clone(), purse, bytes, sent };
     let Some(life) = life else {
@@ -76,17 +74,27 @@ pub async fn reserve(
     Err(Refusal::BudgetUnknown(rule()))
 }
 
-/// Takes bytes that are sent in any case, out of the budget of what allows them.
+/// Takes bytes that are sent in any case, out of the budget of what allows them: so many `more`, of a request that has `sent` others.
 pub async fn spend(
     reports: &Reports,
     session: &Arc<Session>,
     allowed: &Allowed,
-    bytes: u64,
+    sent: &Counter,
+    more: u64,
 ) -> Result<(), Refusal> {
+    within_request(allowed, sent.get().saturating_add(more))?;
     // Nothing of them is given back.
-    let sent = Counter::default();
-    sent.add(bytes);
-    reserve(reports, session, allowed, (bytes, bytes), sent).await.map(drop)
+    let counted = Counter::default();
+    counted.add(more);
+    reserve(reports, session, allowed, (more, more), counted).await.map(drop)
+}
+
+/// Whether one request may send so many bytes in all.
+fn within_request(allowed: &Allowed, bytes: u64) -> Result<(), Refusal> {
+    match allowed.budget().request.filter(|max| bytes > *max) {
+        Some(max) => Err(Refusal::RequestTooLong { rule: allowed.rule_name().to_owned(), max }),
+        None => Ok(()),
+    }
 }
 
 /// Takes one of the answers that a rule has left which may say there is no such thing; none if it does not count them.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
@@ -20,41 +20,33 @@ use http::{
 };
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 use ws_policy::{
     class::Policy,
-    decide::{Allowed, Budget, Decision, Denied, Undecided, decide},
-    host::Host,
+    decide::{Allowed, Budget, Decision, Denied, decide},
     request::{Malformed, Request},
 };
 
 mod age;
+mod inspected;
 mod record;
 
 pub(crate) use record::{Dues, Record};
 
 use crate::{
     audit::Subject,
-    body::{Body, BodyError, Failure, Inward, Lost, Outward, Room, Search, Spellings, Tally, heard, whole},
+    body::{Body, BodyError, Failure, Inward, Lost, Outward, Search, Spellings, Tally, heard, whole},
     budget, credentials,
     headers::{inward, outward},
     proxy::Proxy,
     refusal::{Reason, Refusal},
     session::{Session, Turn},
     upstream::Unanswered,
-    web_socket::{Opening, Talk},
+    web_socket::{Limits, Opening, Talk},
 };
 
-/// How long a body may take that has to be there before it is decided on.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
-/// Room that a body gets which does not say how long it is, until it is longer.
-const UNANNOUNCED: u64 = 1 << 20;
-/// The longest body that is read where it arrived: it takes a millisecond.
-const AT_ONCE: usize = 128 << 10;
-/// Longer bodies are read by so many at once, of all workspaces: as many as leave others a processor.
-static READERS: Semaphore = Semaphore::const_new(2);
 /// What a request has beside its URL and its headers: method, version, line ends.
 const REQUEST_LINE: usize = 16;
 
@@ -78,13 +70,19 @@ enum Coming {
 struct Admitted {
     allowed: Allowed,
     outgoing: HttpRequest<()>,
-    /// Bytes that the body may have, and what it is if it has more.
-    left: (u64, BodyError),
+    limit: BodyLimit,
     search: Option<Search>,
     lost: Lost,
     record: Record,
     /// What the request opens, if it opens a WebSocket.
     opening: Option<Opening>,
+}
+
+/// How long a body may be that is passed on as it comes.
+struct BodyLimit {
+    left: u64,
+    /// What it is if it is longer.
+    beyond: BodyError,
 }
 
 /// A credential as it goes out, and what must not come back.
@@ -133,32 +131,53 @@ impl Proxy {
             whole.as_ref().map_or_else(|| body.size_hint().exact(), |whole| Some(whole.len() as u64));
         let injected = self.inject(&allowed).await?;
         let mut outgoing = outgoing(request, &allowed, length, injected.as_ref(), &head.headers)?;
-        let opening = match allowed.web_socket() {
-            Some(max) => {
-                let place = self.room.take(own, max).await.ok_or(Refusal::Full)?;
-                Some(Opening::of(head, max, place, outgoing.headers_mut())?)
-            }
-            None => None,
-        };
-        let (tally, head, max) = (Tally::default(), size(&outgoing), allowed.max_body());
-        let (least, most) = length.map_or((0, max), |length| (length, length));
-        let bounds = (head + least, head + most);
-        let reserved =
-            budget::reserve(&self.reports, &asker.session, &allowed, bounds, tally.sent.clone()).await?;
-        let guess = budget::guess(&self.reports, &asker.session, &allowed).await?;
-        tally.sent.add(head);
-        let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
-        let left = (left, if left < max { BodyError::OverBudget } else { BodyError::TooLong });
-        let dues = Dues { _turn: turn, _reserved: reserved, guess };
+        let opening = self.open_web_socket(asker, &allowed, head, outgoing.headers_mut())?;
+        let tally = Tally::default();
+        let sizes = (size(&outgoing), length);
+        let (limit, dues) = self.reserve_budget(asker, turn, &allowed, sizes, &tally).await?;
         let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, dues);
         let lost = standing.lost(still_allows(request, &allowed)).boxed().shared();
         let search = injected.map(|injected| Search::new(injected.spellings));
-        Ok((Admitted { allowed, outgoing, left, search, lost, record, opening }, whole))
+        Ok((Admitted { allowed, outgoing, limit, search, lost, record, opening }, whole))
+    }
+
+    /// Reads the handshake of what opens a WebSocket, and writes the gateway's own into the `headers` that go out.
+    fn open_web_socket(
+        &self,
+        asker: &Asker,
+        allowed: &Allowed,
+        head: &Parts,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<Opening>, Refusal> {
+        let Some(max) = allowed.web_socket() else { return Ok(None) };
+        let limits = Limits { max, room: self.room.clone(), own: asker.session.room().clone() };
+        Opening::of(head, limits, headers).map(Some)
+    }
+
+    /// Sets aside what a request may cost: so many bytes of its head, and of its body if it says how long that is. Counts the head.
+    async fn reserve_budget(
+        &self,
+        asker: &Asker,
+        turn: Turn,
+        allowed: &Allowed,
+        (head, length): (u64, Option<u64>),
+        tally: &Tally,
+    ) -> Result<(BodyLimit, Dues), Refusal> {
+        let max = allowed.max_body();
+        let (least, most) = length.map_or((0, max), |length| (length, length));
+        let bounds = (head + least, head + most);
+        let reserved =
+            budget::reserve(&self.reports, &asker.session, allowed, bounds, tally.sent.clone()).await?;
+        let guess = budget::guess(&self.reports, &asker.session, allowed).await?;
+        tally.sent.add(head);
+        let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
+        let beyond = if left < max { BodyError::OverBudget } else { BodyError::TooLong };
+        Ok((BodyLimit { left, beyond }, Dues { _turn: turn, _reserved: reserved, guess }))
     }
 
     async fn carry(&self, admitted: Admitted, request: &Request, body: Coming) -> Response<Body> {
-        let Admitted { allowed, outgoing, left, search, lost, mut record, opening } = admitted;
-        let outgoing = outgoing.map(|()| body.sent(left, record.tally(), &lost));
+        let Admitted { allowed, outgoing, limit, search, lost, mut record, opening } = admitted;
+        let outgoing = outgoing.map(|()| body.sent(limit, record.tally(), &lost));
         let answer = tokio::select! {
             answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.session, &allowed, outgoing)) => answer,
             () = lost.clone() => return record.fail(&Refusal::Revoked(request.host.clone())),
@@ -166,14 +185,7 @@ impl Proxy {
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
         {
             Ok(answer) => answer,
-            Err(special @ Unanswered::SpecialAddress) => {
-                return record.deny(&special.refusal(&request.host));
-            }
-            // It was this side that broke it off.
-            Err(Unanswered::Failed(_)) if let Some(refusal) = cut(&record, &allowed, request) => {
-                return record.fail(&refusal);
-            }
-            Err(failed @ Unanswered::Failed(_)) => return record.fail(&failed.refusal(&request.host)),
+            Err(unanswered) => return not_answered(unanswered, record, &allowed, request),
         };
         record.passage.status = Some(answer.status());
         if let Some(opening) = opening.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
@@ -196,59 +208,6 @@ impl Proxy {
         Response::from_parts(parts, body.boxed_unsync())
     }
 
-    /// Decides by the body, if a rule looks into it: then it is there.
-    async fn judge(
-        &self,
-        own: &Room,
-        decision: Decision,
-        request: &Request,
-        headers: &HeaderMap,
-        body: &mut Incoming,
-    ) -> Result<(Allowed, Option<Bytes>), Refusal> {
-        match decision {
-            Decision::Allowed(allowed) => Ok((allowed, None)),
-            Decision::NeedsBody(undecided) => {
-                if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-                    return Ok((undecided.whatever_it_says().ok_or(Refusal::Encoded)?, None));
-                }
-                let whole = timeout(BODY_PATIENCE, self.whole_body(own, &undecided, request, body));
-                let bytes = whole.await.map_err(|_| Refusal::Slow)??;
-                Ok((read(undecided, request.host.clone(), bytes.clone()).await?, Some(bytes)))
-            }
-        }
-    }
-
-    /// A body that has to be there whole. One that does not say how long it is gets more room as it comes.
-    async fn whole_body(
-        &self,
-        own: &Room,
-        undecided: &Undecided,
-        request: &Request,
-        body: &mut Incoming,
-    ) -> Result<Bytes, Refusal> {
-        let max = undecided.max_body();
-        let mut held = body.size_hint().exact().unwrap_or(UNANNOUNCED).min(max);
-        let mut place = self.room.take(own, held).await.ok_or(Refusal::Full)?;
-        let capacity = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
-        let mut whole = BytesMut::with_capacity(capacity(held));
-        while let Some(frame) = body.frame().await {
-            // Trailers say nothing that a rule looks into.
-            let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else { continue };
-            let length = (whole.len() + data.len()) as u64;
-            if length > max {
-                return Err(undecided.too_long(&request.host).into());
-            }
-            while length > held {
-                let more = held.max(UNANNOUNCED).min(max - held);
-                place.add(self.room.take(own, more).await.ok_or(Refusal::Full)?);
-                held += more;
-                whole.reserve(capacity(held) - whole.len());
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok(place.hold(whole.freeze()))
-    }
-
     async fn inject(&self, allowed: &Allowed) -> Result<Option<Injected>, Refusal> {
         let Some((rule, credential)) =
             allowed.rule().and_then(|rule| Some((rule, rule.credential.as_ref()?)))
@@ -262,17 +221,6 @@ impl Proxy {
         let spellings = value.spellings.clone();
         Ok(Some(Injected { header: (credential.header.clone(), header), spellings }))
     }
-}
-
-/// Decides by a body. Long ones are read where nobody else's requests wait for them, few at a time.
-async fn read(undecided: Undecided, host: Host, body: Bytes) -> Result<Allowed, Refusal> {
-    if body.len() <= AT_ONCE {
-        return Ok(undecided.decide(&host, &body)?);
-    }
-    let _turn = READERS.acquire().await;
-    let decided = spawn_blocking(move || undecided.decide(&host, &body)).await;
-    // It ends early only with the process.
-    Ok(decided.map_err(|_| Refusal::Slow)??)
 }
 
 /// Whether a policy still allows what a request was allowed by. Its body is not judged again, which is on its way: what is looked into
@@ -311,7 +259,22 @@ fn outgoing(
     Ok(outgoing)
 }
 
-/// Why this side ended a body before its end.
+/// What a workspace is told that gets no answer.
+fn not_answered(
+    unanswered: Unanswered,
+    record: Record,
+    allowed: &Allowed,
+    request: &Request,
+) -> Response<Body> {
+    if unanswered == Unanswered::SpecialAddress {
+        return record.deny(&unanswered.refusal(&request.host));
+    }
+    // Perhaps it was the body that did not come to its end.
+    let cut = cut(&record, allowed, request);
+    record.fail(&cut.unwrap_or_else(|| unanswered.refusal(&request.host)))
+}
+
+/// Why a body ended before its end.
 fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal> {
     let rule = record.passage.rule.clone();
     match record.tally.failure.get()? {
@@ -323,6 +286,7 @@ fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal>
             let max = request.or(life.map(|(_, bytes)| bytes)).unwrap_or_default();
             Some(Refusal::Spent { rule, max })
         }
+        Reason::BrokenOff => Some(Refusal::BrokenOff),
         _ => None,
     }
 }
@@ -351,14 +315,15 @@ fn size(request: &HttpRequest<()>) -> u64 {
 }
 
 impl Coming {
-    /// The body as it is sent: at most `left` bytes.
-    fn sent(self, (left, beyond): (u64, BodyError), tally: &Tally, lost: &Lost) -> Body {
+    /// The body as it is sent.
+    fn sent(self, limit: BodyLimit, tally: &Tally, lost: &Lost) -> Body {
         match self {
             Self::Whole(bytes) => {
                 tally.sent.add(bytes.len() as u64);
                 whole(bytes)
             }
             Self::Stream(inner) => {
+                let BodyLimit { left, beyond } = limit;
                 let (tally, lost) = (tally.clone(), lost.clone());
                 Outward { inner, left, beyond: Some(beyond), tally, lost }.boxed_unsync()
             }

@@ -25,6 +25,8 @@ static OF_THE_CONNECTION: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Of what the host says is of the connection, so much is heeded. An honest one names one or two.
+const NOMINATED: usize = 32;
 
 /// What goes out with a request.
 ///
@@ -59,9 +61,19 @@ pub fn outward(
 
 /// What comes back with an answer.
 pub fn inward(headers: &mut HeaderMap) {
+    for name in nominated(headers) {
+        headers.remove(name);
+    }
     for name in &OF_THE_CONNECTION {
         headers.remove(name);
     }
+}
+
+/// What a host says is of the connection alone.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).take(NOMINATED);
+    names.filter_map(|name| name.trim().parse().ok()).collect()
 }
 
 /// The values of a header that a rule lets pass, as one.

@@ -75,6 +75,10 @@ pub enum Refusal {
     NoWebSocket,
     #[error("the answer held the credential of rule \"{0}\", so it is not passed on")]
     Reflected(String),
+    #[error("the body broke off before its end")]
+    BrokenOff,
+    #[error("the gateway failed; its log says how")]
+    Internal,
 }
 
 /// A refusal's stable name, in headers, the audit log and metrics.
@@ -108,6 +112,9 @@ pub enum Reason {
     PackageNotAllowed,
     NotFoundBudget,
     WebSocket,
+    BrokenOff,
+    Idle,
+    Internal,
 }
 
 impl From<Misfit> for Refusal {
@@ -152,6 +159,8 @@ impl Refusal {
             Self::Reflected(_) => Reason::CredentialReflected,
             Self::TooNew { .. } | Self::NoAge { .. } => Reason::TooNew,
             Self::Guesses { .. } => Reason::NotFoundBudget,
+            Self::BrokenOff => Reason::BrokenOff,
+            Self::Internal => Reason::Internal,
         }
     }
 
@@ -164,7 +173,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::NotHttp => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::NotHttp | Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied(Denied::BodyTooLong { .. }) | Self::RequestTooLong { .. } | Self::Spent { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
@@ -176,6 +185,7 @@ impl Refusal {
             Self::Unreachable { .. } | Self::NoWebSocket | Self::NoCredential { .. } | Self::Reflected(_) => {
                 StatusCode::BAD_GATEWAY
             }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownWorkspace
             | Self::NotTheAgent
             | Self::NotTls(_)
@@ -236,6 +246,9 @@ impl Reason {
             Self::PackageNotAllowed => "package-not-allowed",
             Self::NotFoundBudget => "not-found-budget",
             Self::WebSocket => "web-socket",
+            Self::BrokenOff => "broken-off",
+            Self::Idle => "idle",
+            Self::Internal => "internal",
         }
     }
 }

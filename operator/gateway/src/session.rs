@@ -13,13 +13,13 @@ use ws_policy::{class::MAX_INSPECTED, decide::Purse};
 use ws_ssh::token::Token;
 
 use crate::{
-    audit::Burst, body::Room, decisions::Decisions, report::Account, sessions::Identity,
+    audit::Burst, body::OwnRoom, decisions::Decisions, report::Account, sessions::Identity,
     upstream::Connections,
 };
 
 /// Requests of one workspace at once, on all of its connections.
 const REQUESTS: usize = 256;
-/// Bytes of one workspace's bodies that are looked into at once: what is left is for others.
+/// Bytes of one workspace's bodies that are looked into, and of its `WebSockets`' messages, at once: what is left is for others.
 const BODIES: usize = 32 << 20;
 const _: () = assert!(BODIES as u64 >= MAX_INSPECTED, "the longest has room");
 
@@ -35,7 +35,7 @@ pub struct Session {
     connections: OnceLock<Connections>,
     token: OnceLock<Token>,
     requests: Arc<Semaphore>,
-    room: Room,
+    room: OwnRoom,
 }
 
 /// One of the requests that a workspace may have under way, until this is dropped.
@@ -58,7 +58,7 @@ impl Session {
             connections: OnceLock::new(),
             token: OnceLock::new(),
             requests: Arc::new(Semaphore::new(REQUESTS)),
-            room: Room::of(BODIES),
+            room: OwnRoom::of(BODIES),
         }
     }
 
@@ -83,8 +83,8 @@ impl Session {
         Some(Turn { _permit: self.requests.clone().try_acquire_owned().ok()? })
     }
 
-    /// Room for its own bodies.
-    pub fn room(&self) -> &Room {
+    /// Room for its own bodies that are looked into, and messages of `WebSockets`.
+    pub fn room(&self) -> &OwnRoom {
         &self.room
     }
 

@@ -4,10 +4,11 @@
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{Sink, SinkExt as _, Stream, StreamExt as _, future::BoxFuture};
+use futures::future::BoxFuture;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{
@@ -21,18 +22,24 @@ use hyper::{
     upgrade::{self, OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Message,
-        handshake::{client::generate_key, derive_accept_key},
-        protocol::{Role, WebSocketConfig},
-    },
+use rustls::crypto::aws_lc_rs::default_provider;
+use tokio::{
+    io::{ReadHalf, WriteHalf, split},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_tungstenite::tungstenite::{
+    handshake::{client::generate_key, derive_accept_key},
+    protocol::frame::coding::{CloseCode, Control, OpCode},
 };
 use ws_policy::{decide::Allowed, request::Malformed};
 
+mod frames;
+
+pub use self::frames::Limits;
+use self::frames::{Event, HEAD, Message, PIECE, Reader, Writer};
 use crate::{
-    body::{Body, Lost, Place, Search},
+    body::{Body, Lost, Search},
     exchange::Record,
     refusal::{Reason, Refusal},
     session::lock,
@@ -40,11 +47,8 @@ use crate::{
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-/// Bytes that are read at once.
-const PIECE: usize = 16 << 10;
-/// What a message is counted as beside what it says: the longest head of its frame (RFC 6455 §5.2). One that says nothing says
-/// something by being there.
-const HEAD: u64 = 14;
+/// How long a conversation lasts in which nobody says anything or asks whether the other is there.
+const IDLE: Duration = Duration::from_mins(10);
 
 /// A WebSocket that a request opens.
 pub struct Opening {
@@ -54,9 +58,7 @@ pub struct Opening {
     accept: HeaderValue,
     /// What the host has to answer the gateway.
     expected: HeaderValue,
-    /// The most bytes of a message.
-    max: u64,
-    place: Place,
+    limits: Limits,
 }
 
 /// What goes along with a conversation until it ends.
@@ -71,11 +73,23 @@ pub struct Talk {
 #[derive(Clone)]
 pub struct Conversation(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+/// One way of a conversation.
+struct Way<'a> {
+    from: Reader<ReadHalf<TokioIo<Upgraded>>>,
+    to: &'a mut Writer<WriteHalf<TokioIo<Upgraded>>>,
+    /// What the side pinged that talks here, last. Who talks to it answers.
+    pinged: &'a watch::Sender<Bytes>,
+    /// The same of the side that listens.
+    to_answer: watch::Receiver<Bytes>,
+    pulse: &'a Pulse,
+}
+
+/// When a side was last heard.
+struct Pulse(Mutex<Instant>);
 
 impl Opening {
     /// Reads a workspace's handshake, and writes the gateway's own into the `headers` that go out.
-    pub fn of(head: &Parts, max: u64, place: Place, headers: &mut HeaderMap) -> Result<Self, Refusal> {
+    pub fn of(head: &Parts, limits: Limits, headers: &mut HeaderMap) -> Result<Self, Refusal> {
         let key = head.headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
         let is_known = head.headers.get(SEC_WEBSOCKET_VERSION) == Some(&VERSION);
         // Only a tunnel's HTTP/1.1 has it.
@@ -91,7 +105,7 @@ impl Opening {
         headers.insert(UPGRADE, WEBSOCKET);
         headers.insert(SEC_WEBSOCKET_VERSION, VERSION);
         headers.insert(SEC_WEBSOCKET_KEY, value(&own)?);
-        Ok(Self { inside, accept, expected, max, place })
+        Ok(Self { inside, accept, expected, limits })
     }
 
     /// Answers the workspace as the host answered, with the conversation that follows.
@@ -120,26 +134,40 @@ impl Opening {
 
     /// Carries messages both ways until one side has ended, or it is not allowed any more.
     async fn converse(self, outside: OnUpgrade, talk: Talk) {
-        let Self { inside, max, place: _place, .. } = self;
+        let Self { inside, limits, .. } = self;
         let Ok((inside, outside)) = tokio::try_join!(inside, outside) else { return };
-        let (inside, outside) =
-            (socket(inside, Role::Server, max).await, socket(outside, Role::Client, max).await);
-        let ((to_inside, from_inside), (to_outside, from_outside)) = (inside.split(), outside.split());
+        let (from_workspace, into_workspace) = split(TokioIo::new(inside));
+        let (from_host, into_host) = split(TokioIo::new(outside));
+        let mut into_workspace = Writer::new(into_workspace, None);
+        let mut into_host = Writer::new(into_host, Some(default_provider().secure_random));
+        let (by_workspace, by_host) = (watch::Sender::default(), watch::Sender::default());
+        let pulse = Pulse(Mutex::new(Instant::now()));
+        let outwards = Way {
+            from: Reader::new(from_workspace, true, limits.clone()),
+            to: &mut into_host,
+            pinged: &by_workspace,
+            to_answer: by_host.subscribe(),
+            pulse: &pulse,
+        };
+        let inwards = Way {
+            from: Reader::new(from_host, false, limits),
+            to: &mut into_workspace,
+            pinged: &by_host,
+            to_answer: by_workspace.subscribe(),
+            pulse: &pulse,
+        };
         let Talk { allowed, search, lost, record } = talk;
-        let failure = &record.tally().failure;
-        tokio::select! {
-            ended = there(from_inside, to_outside, &allowed, &record) => {
-                if let Err(reason) = ended {
-                    failure.set(reason);
-                }
-            }
-            ended = back(from_outside, to_inside, search, &record) => {
-                if let Err(reason) = ended {
-                    failure.set(reason);
-                }
-            }
-            () = lost => failure.set(Reason::Revoked),
+        let ended = tokio::select! {
+            ended = to_host(outwards, &allowed, &record) => ended,
+            ended = to_workspace(inwards, search, &record) => ended,
+            () = pulse.stopped() => Err(Reason::Idle),
+            () = lost => Err(Reason::Revoked),
+        };
+        if let Err(reason) = ended {
+            record.tally().failure.set(reason);
         }
+        // What the host is told says nothing.
+        tokio::join!(into_workspace.close(Some(code(ended))), into_host.close(None));
     }
 }
 
@@ -163,65 +191,84 @@ impl fmt::Debug for Conversation {
     }
 }
 
-async fn socket(stream: Upgraded, role: Role, max: u64) -> Socket {
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(PIECE)
-        .write_buffer_size(0)
-        .max_write_buffer_size(max.saturating_mul(2).max(PIECE))
-        .max_message_size(Some(max))
-        .max_frame_size(Some(max));
-    WebSocketStream::from_raw_socket(TokioIo::new(stream), role, Some(config)).await
-}
-
 /// What a workspace says: each message is taken out of the budget before it is sent.
-async fn there(
-    mut from: impl Stream<Item = tungstenite::Result<Message>> + Unpin,
-    mut to: impl Sink<Message> + Unpin,
-    allowed: &Allowed,
-    record: &Record,
-) -> Result<(), Reason> {
-    while let Some(message) = next(&mut from).await? {
-        record.spend(allowed, HEAD + message.len() as u64).await?;
-        if to.send(message).await.is_err() {
-            break;
-        }
+async fn to_host(mut way: Way<'_>, allowed: &Allowed, record: &Record) -> Result<(), Reason> {
+    while let Some(Message { kind, bytes }) = way.next().await? {
+        // Beside what it says it counts as the longest head of its frame: one that says nothing says something by being there.
+        record.spend(allowed, HEAD + bytes.len() as u64).await?;
+        way.to.say(OpCode::Data(kind), &bytes).await?;
     }
-    to.close().await.ok();
     Ok(())
 }
 
 /// What the host says. Messages are passed on whole, so that one which comes in several is found when half of it has come.
-async fn back(
-    mut from: impl Stream<Item = tungstenite::Result<Message>> + Unpin,
-    mut to: impl Sink<Message> + Unpin,
-    mut search: Option<Search>,
-    record: &Record,
-) -> Result<(), Reason> {
-    while let Some(message) = next(&mut from).await? {
-        record.tally().received.add(message.len() as u64);
-        let data: Bytes = message.clone().into_data();
-        if search.as_mut().is_some_and(|search| search.push(&data).is_err() || search.is_close()) {
+async fn to_workspace(mut way: Way<'_>, mut search: Option<Search>, record: &Record) -> Result<(), Reason> {
+    while let Some(Message { kind, bytes }) = way.next().await? {
+        record.tally().received.add(bytes.len() as u64);
+        if search.as_mut().is_some_and(|search| is_told(search, &bytes)) {
             return Err(Reason::CredentialReflected);
         }
-        if to.send(message).await.is_err() {
-            break;
-        }
+        way.to.say(OpCode::Data(kind), &bytes).await?;
     }
-    to.close().await.ok();
     Ok(())
 }
 
-/// The next message that says something. Pings are answered where they arrive; what they carry goes no further.
-async fn next(
-    from: &mut (impl Stream<Item = tungstenite::Result<Message>> + Unpin),
-) -> Result<Option<Message>, Reason> {
-    loop {
-        match from.next().await {
-            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => return Ok(Some(message)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => (),
-            Some(Err(tungstenite::Error::Capacity(_))) => return Err(Reason::BodyTooLong),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(None),
+impl Way<'_> {
+    /// The next message that says something. Pings are answered where they arrive; what they carry goes no further.
+    async fn next(&mut self) -> Result<Option<Message>, Reason> {
+        loop {
+            let event = tokio::select! {
+                event = self.from.next() => event?,
+                Ok(()) = self.to_answer.changed() => {
+                    let ping = self.to_answer.borrow_and_update().clone();
+                    self.to.say(OpCode::Control(Control::Pong), &ping).await?;
+                    continue;
+                }
+            };
+            self.pulse.beat();
+            match event {
+                Event::Message(message) => return Ok(Some(message)),
+                Event::Ping(ping) => drop(self.pinged.send_replace(ping)),
+                Event::Pong => (),
+                Event::Close => return Ok(None),
+            }
         }
     }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *lock(&self.0) = Instant::now();
+    }
+
+    /// Resolves when no side was heard for long.
+    async fn stopped(&self) {
+        loop {
+            let end = *lock(&self.0) + IDLE;
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+}
+
+/// Whether a message holds the credential, or ends with half of it. It is looked at in pieces, which are copied.
+fn is_told(search: &mut Search, message: &Bytes) -> bool {
+    let pieces = (0..message.len()).step_by(PIECE);
+    let mut pieces = pieces.map(|start| message.slice(start..message.len().min(start + PIECE)));
+    pieces.any(|piece| search.push(&piece).is_err()) || search.is_close()
+}
+
+/// What the workspace is told of how a conversation ended (RFC 6455 §7.4.1).
+fn code(ended: Result<(), Reason>) -> u16 {
+    let code = match ended {
+        Ok(()) => CloseCode::Normal,
+        Err(Reason::BrokenOff | Reason::Idle) => CloseCode::Away,
+        Err(Reason::Malformed) => CloseCode::Protocol,
+        Err(Reason::BodyTooLong) => CloseCode::Size,
+        Err(Reason::Overloaded) => CloseCode::Again,
+        Err(_) => CloseCode::Policy,
+    };
+    code.into()
 }

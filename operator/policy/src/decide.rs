@@ -193,11 +193,12 @@ impl Allowed {
     }
 
     /// Whether what was allowed before, by an older policy, may go on by this: by the same rule, which demands the same of its body,
-    /// puts the same credential in and lets as much be sent.
+    /// puts the same credential in and lets as much be sent, in messages as long.
     pub fn covers(&self, before: &Self) -> bool {
         let credential = |allowed: &Self| allowed.rule().and_then(|rule| rule.credential.clone());
         self.rule_name() == before.rule_name()
             && self.body() == before.body()
+            && self.web_socket() >= before.web_socket()
             && credential(self) == credential(before)
             && self.budget().covers(&before.budget())
     }

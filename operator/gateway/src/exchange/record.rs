@@ -42,9 +42,10 @@ pub(crate) struct Record {
 impl Record {
     /// Takes bytes that are sent out of the budget, and counts them.
     pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
-        let spent = budget::spend(&self.proxy.reports, &self.session, allowed, bytes).await;
-        spent.map_err(|refusal| refusal.reason())?;
-        self.tally.sent.add(bytes);
+        let sent = &self.tally.sent;
+        let within = budget::spend(&self.proxy.reports, &self.session, allowed, sent, bytes).await;
+        within.map_err(|refusal| refusal.reason())?;
+        sent.add(bytes);
         Ok(())
     }
 

@@ -109,3 +109,20 @@ fn what_leads_around_the_gateway_does_not_come_back() {
     left.sort_unstable();
     assert_eq!(left, ["content-type", "set-cookie"]);
 }
+
+#[test]
+fn what_a_host_says_is_of_the_connection_does_not_come_back() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("connection", "keep-alive, X-Hop"),
+        ("connection", " ,x-other,no header"),
+        ("x-hop", "1"),
+        ("x-other", "1"),
+        ("x-other", "2"),
+        ("x-end", "1"),
+    ] {
+        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value));
+    }
+    inward(&mut headers);
+    assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-end"]);
+}

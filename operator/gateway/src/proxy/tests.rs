@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod credentials;
+mod crowd;
 mod differential;
 mod gates;
 mod identity;

@@ -329,11 +329,11 @@ async fn carry(
 }
 
 impl Spender<'_> {
-    /// Takes these bytes out of the budget.
-    async fn spend(&self, bytes: u64) -> Result<(), Reason> {
+    /// Takes bytes that follow those `sent` out of the budget.
+    async fn spend(&self, sent: &Counter, more: u64) -> Result<(), Reason> {
         let Self { proxy, session, allowed } = self;
-        let spent = budget::spend(&proxy.reports, session, allowed, bytes).await;
-        spent.map_err(|refusal| refusal.reason())
+        let within = budget::spend(&proxy.reports, session, allowed, sent, more).await;
+        within.map_err(|refusal| refusal.reason())
     }
 }
 
@@ -362,7 +362,7 @@ async fn pump(
             return Ok(to.shutdown().await?);
         }
         if let Some(spender) = spender {
-            spender.spend(length as u64).await.map_err(Broken::Refused)?;
+            spender.spend(passed, length as u64).await.map_err(Broken::Refused)?;
         }
         to.write_all(piece.get(..length).unwrap_or_default()).await?;
         passed.add(length as u64);

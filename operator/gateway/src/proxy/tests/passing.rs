@@ -3,6 +3,8 @@
 use super::*;
 use crate::testing::{class, policies_with};
 
+mod broken;
+
 /// A server that answers each request with `answer` and keeps what it got.
 pub struct Server {
     pub port: u16,

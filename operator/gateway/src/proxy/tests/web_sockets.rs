@@ -189,6 +189,7 @@ async fn b21_what_is_too_long_or_too_much_ends_the_conversation_unsent() {
         (json!({}), vec![Message::text("x".repeat(1_025))], "body-too-long"),
         (json!({"budget": {"upload": "1000"}}), vec![Message::text("x".repeat(600)); 3], "over-budget"),
         (json!({"budget": {"upload": "1000"}}), vec![Message::text(""); 100], "over-budget"),
+        (json!({"budget": {"request": "1000"}}), vec![Message::text("x".repeat(300)); 10], "over-budget"),
     ] {
         let (gateway, (port, got)) = (gateway().await, echo().await);
         gateway.judge.send_replace(policies_with(&rules(port, &more)));
@@ -205,18 +206,87 @@ async fn b21_what_is_too_long_or_too_much_ends_the_conversation_unsent() {
     }
 }
 
+/// Whether a conversation has ended.
+async fn is_over(socket: &mut WebSocketStream<TcpStream>, patience: Duration) -> bool {
+    timeout(patience, async { while let Some(Ok(_)) = socket.next().await {} }).await.is_ok()
+}
+
 #[tokio::test]
-async fn b21_a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
+async fn a13_b21_a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
+    let of_length = |max: &str| json!({"allow": [{"methods": ["GET"], "paths": ["/talk"], "webSocket": {"maxMessage": max}}]});
+    for (rules_then, goes_on) in [
+        (None, false),
+        (Some(of_length("1Ki")), true),
+        (Some(of_length("2Ki")), true),
+        (Some(of_length("512")), false),
+    ] {
+        let (gateway, (port, _)) = (gateway().await, echo().await);
+        gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+        let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+        let now = rules_then.as_ref().map_or_else(|| json!([]), |more| rules(port, more));
+        gateway.judge.send_modify(|policies| policies.insert_class(class(&now)));
+        let patience = Duration::from_millis(if goes_on { 500 } else { 5_000 });
+        assert_eq!(is_over(&mut socket, patience).await, !goes_on, "{now}");
+        drop(socket);
+        gateway.settle().await;
+        let reason = gateway.log.lines().pop().unwrap()["reason"].clone();
+        assert_eq!(reason, if goes_on { "broken-off" } else { "revoked" });
+    }
+}
+
+/// Lets so much time pass at once.
+async fn after(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn b25_a_conversation_ends_when_nobody_says_anything_and_a_ping_says_something() {
+    const SOON: Duration = Duration::from_millis(300);
     let (gateway, (port, _)) = (gateway().await, echo().await);
     gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
     let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
-    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
-    assert!(
-        timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = socket.next().await {} })
-            .await
-            .is_ok()
-    );
+    for message in [Message::Ping(Bytes::new()), Message::text("hello")] {
+        after(590).await;
+        assert!(!is_over(&mut socket, SOON).await);
+        socket.send(message).await.unwrap();
+        assert!(socket.next().await.unwrap().is_ok());
+    }
+    after(590).await;
+    assert!(!is_over(&mut socket, SOON).await);
+    after(10).await;
+    assert!(is_over(&mut socket, PATIENCE).await);
     drop(socket);
     gateway.settle().await;
-    assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "revoked");
+    assert_eq!(gateway.log.lines().pop().unwrap()["reason"], "idle");
+}
+
+#[tokio::test]
+async fn b21_a_workspace_is_told_why_a_conversation_ends() {
+    let (gateway, (port, _)) = (gateway().await, echo().await);
+    gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
+    let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+    socket.send(Message::text("x".repeat(1_025))).await.unwrap();
+    let Some(Ok(Message::Close(Some(told)))) = socket.next().await else { panic!("it is closed") };
+    assert_eq!(u16::from(told.code), 1_009);
+}
+
+#[tokio::test]
+async fn b25_conversations_in_which_nothing_is_said_take_no_room_from_bodies() {
+    let (gateway, (port, _), server) = (gateway().await, echo().await, crowd::server().await);
+    let long =
+        json!({"allow": [{"methods": ["GET"], "paths": ["/talk"], "webSocket": {"maxMessage": "16Mi"}}]});
+    let mut rules = rules(port, &long);
+    rules.as_array_mut().unwrap().push(crowd::documents(&server));
+    gateway.judge.send_replace(policies_with(&rules));
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
+        // One is announced, and does not come.
+        socket.get_mut().write_all(&[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        open.push(socket);
+    }
+    assert!(gateway.serves(&server, 3 << 20).await);
+    assert_eq!(gateway.proxy.room.left(), BODIES);
 }
