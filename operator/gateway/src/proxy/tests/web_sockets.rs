@@ -210,7 +210,7 @@ async fn b21_a_conversation_ends_when_the_policy_does_not_allow_it_any_more() {
     let (gateway, (port, _)) = (gateway().await, echo().await);
     gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
     let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
-    gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
+    gateway.judge.send_if_modified(|policies| policies.insert_class(class(&json!([]))));
     assert!(
         timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = socket.next().await {} })
             .await
