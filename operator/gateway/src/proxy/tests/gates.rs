@@ -81,10 +81,14 @@ async fn b19_who_asks_at_once_or_does_not_wait_for_answers_may_not_ask_more() {
             .collect();
         let ask = async |url: &str| gateway.curl(&["--max-time", patience, url]).await;
         let printed = futures::future::join_all(urls.iter().map(|url| ask(url))).await;
-        let refused = printed.iter().filter(|(printed, _)| printed.contains("allows 3 requests that find nothing"));
+        let refused =
+            printed.iter().filter(|(printed, _)| printed.contains("allows 3 requests that find nothing"));
         assert_eq!((refused.count(), server.got.text().matches("secret").count()), (17, 3));
         let (printed, _) = ask(&urls[0]).await;
-        assert!(printed.contains("allows 3 requests that find nothing"), "what is broken off was asked: {printed}");
+        assert!(
+            printed.contains("allows 3 requests that find nothing"),
+            "what is broken off was asked: {printed}"
+        );
     }
 }
 
