@@ -199,21 +199,19 @@ impl Audit {
 
     /// Records what was allowed, when it is over.
     pub fn allowed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
-        let Passage { failure, sent_bytes, received_bytes, took, .. } = passage;
-        let traffic = Traffic { sent_bytes, received_bytes };
-        let (decision, rule) = (Decision::Allowed, passage.rule.as_str());
-        let entry = Entry { decision, rule: Some(rule), reason: failure, sends: passage.sends, traffic };
-        let passed = Passed {
-            status: passage.status.map(|status| status.as_u16()),
-            credential: passage.has_credential,
-            traffic,
-            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        };
+        let Passage { rule, failure, sends, sent_bytes, received_bytes, took, .. } = passage;
+        let (decision, traffic) = (Decision::Allowed, Traffic { sent_bytes, received_bytes });
+        let entry = Entry { decision, rule: Some(&rule), reason: failure, sends, traffic };
         let on = On {
             reason: failure.map(Reason::as_str),
-            rule: Some(rule.to_owned()),
-            path: passage.path.clone(),
-            passed: Some(passed),
+            rule: Some(rule.clone()),
+            path: passage.path,
+            passed: Some(Passed {
+                status: passage.status.map(|status| status.as_u16()),
+                credential: passage.has_credential,
+                traffic,
+                milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            }),
             ..On::of(subject)
         };
         self.record(Some(session), entry, on);

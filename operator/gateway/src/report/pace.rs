@@ -38,7 +38,9 @@ impl Pace {
 
     /// What is pending is at least as urgent as this; whether it was less before.
     pub fn urge(&mut self, urgency: Urgency) -> bool {
-        std::mem::replace(&mut self.urgency, self.urgency.max(urgency)) < urgency
+        let is_more = self.urgency < urgency;
+        self.urgency = self.urgency.max(urgency);
+        is_more
     }
 
     /// Takes note that what is pending is being written. If that fails, it takes its turn.
