@@ -33,13 +33,28 @@ enum Shown {
     Hexadecimal {
         is_upper: bool,
     },
-    Percent,
+    /// Each letter in one of these ways, again and again.
+    Escaped {
+        ways: Vec<Escape>,
+    },
     /// After a text.
     Base64 {
         text: Vec<u8>,
         then: Vec<u8>,
         is_url: bool,
     },
+}
+
+/// How a letter is shown, if it can be shown so.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Escape {
+    None,
+    Percent { is_upper: bool },
+    Decimal,
+    Hexadecimal { is_upper: bool },
+    Json,
+    Byte,
+    Backslash,
 }
 
 fuzz_target!(|answer: Answer| {
@@ -97,18 +112,32 @@ fn spelled(credential: &str, shown: &Shown) -> (Vec<u8>, bool) {
         Shown::Hexadecimal { is_upper: false } => {
             each(&|text, byte| write!(text, "{byte:02x}").expect("text"))
         }
-        Shown::Percent => each(&|text, byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(char::from(byte))
-            }
-            _ => write!(text, "%{byte:02X}").expect("text"),
-        }),
+        Shown::Escaped { ways } => {
+            let ways = ways.iter().copied().chain([Escape::None]).cycle();
+            credential.chars().zip(ways).map(|(letter, way)| escaped(letter, way)).collect()
+        }
         Shown::Base64 { text, then, is_url } => {
             let whole = [text, bytes, then].concat();
             if *is_url { BASE64_URL_SAFE_NO_PAD.encode(whole) } else { BASE64_STANDARD.encode(whole) }
         }
     };
     (spelled.into_bytes(), true)
+}
+
+fn escaped(letter: char, way: Escape) -> String {
+    let mut bytes = [0; 4];
+    let utf8 = letter.encode_utf8(&mut bytes).bytes();
+    match way {
+        Escape::Percent { is_upper: true } => utf8.map(|byte| format!("%{byte:02X}")).collect(),
+        Escape::Percent { is_upper: false } => utf8.map(|byte| format!("%{byte:02x}")).collect(),
+        Escape::Byte => utf8.map(|byte| format!("\\x{byte:02x}")).collect(),
+        Escape::Decimal => format!("&#{};", u32::from(letter)),
+        Escape::Hexadecimal { is_upper: true } => format!("&#x{:X};", u32::from(letter)),
+        Escape::Hexadecimal { is_upper: false } => format!("&#x{:x};", u32::from(letter)),
+        Escape::Json if u32::from(letter) <= 0xFFFF => format!("\\u{:04x}", u32::from(letter)),
+        Escape::Backslash if letter.is_ascii_punctuation() => format!("\\{letter}"),
+        Escape::None | Escape::Json | Escape::Backslash => letter.to_string(),
+    }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -255,6 +255,39 @@ fn b17_a_model_server_of_ones_own_is_told_of_no_address() {
     }
 }
 
+/// Members by which vLLM and SGLang are told of the host that they connect to, or what they run.
+const REACHING_OUT: [&str; 5] =
+    ["kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room", "custom_logit_processor"];
+
+#[test]
+fn b17_a_model_server_of_ones_own_is_told_of_no_peer_and_runs_nothing() {
+    for (server, model) in SERVERS {
+        let named = |body: Value| with(body, "model", &json!(model));
+        let prompt = json!({"model": model, "prompt": "hello"});
+        let texts = json!({"model": model, "input": ["hello"]});
+        let chats = chat(model, &json!({"type": "text", "text": "hello"}));
+        let mut bodies = vec![
+            ("/v1/chat/completions", chats.clone()),
+            ("/v1/messages", named(messages(&json!({"type": "text", "text": "hello"})))),
+            ("/v1/responses", named(responses(&json!({"role": "user", "content": "hello"})))),
+            ("/v1/completions", prompt.clone()),
+            ("/v1/embeddings", texts.clone()),
+        ];
+        if server.contains("ollama") {
+            bodies.extend([("/api/chat", chats), ("/api/generate", prompt), ("/api/embed", texts)]);
+            bodies.push(("/api/show", json!({"model": model})));
+        }
+        for (path, body) in bodies {
+            let url = format!("{server}{path}");
+            assert!(is_allowed(&url, &body), "the control: {url}");
+            for member in REACHING_OUT {
+                let body = with(body.clone(), member, &json!("telemetry.example"));
+                assert!(!is_allowed(&url, &body), "{url} {member}");
+            }
+        }
+    }
+}
+
 /// vLLM fetches what stands there in either form, Ollama in neither.
 #[test]
 fn b17_an_image_is_in_the_request_whatever_form_it_has() {

@@ -1,8 +1,8 @@
 //! The audit log: one JSON object a line, for each decision, each with the hash of the one before it. No query, no body, no header's
 //! value, and of a path the pattern that it fits.
 //!
-//! It never makes a request wait: a workspace that floods it gets one line a second that sums up the rest, and what a stuck
-//! reader leaves no room for is dropped and counted. Gaps in `seq` show both.
+//! It never makes a request wait: of a workspace that floods it, a line a second for each rule and reason sums up the rest, with its
+//! bytes, and what a stuck reader leaves no room for is dropped and counted. Gaps in `seq` show both.
 
 use std::{
     io::{BufWriter, Write},
@@ -30,7 +30,7 @@ pub use burst::Burst;
 
 use crate::{
     audit::{
-        burst::{Admission, REFILL},
+        burst::{Admission, Entry, REFILL, Sum, Traffic},
         chain::Chain,
     },
     metrics::{Decision, Metrics},
@@ -67,6 +67,8 @@ pub struct Passage {
     pub failure: Option<Reason>,
     /// Whether the gateway put a credential in.
     pub has_credential: bool,
+    /// Whether its rule lets it send more than a head.
+    pub sends: bool,
     pub sent_bytes: u64,
     pub received_bytes: u64,
     pub took: Duration,
@@ -106,7 +108,25 @@ struct Line<'a> {
     /// How many decisions the line stands for.
     count: u64,
     #[serde(flatten)]
-    on: Option<On>,
+    what: What,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What {
+    One(On),
+    /// Of several.
+    All(Summary),
+}
+
+/// What several decisions have in common that got no line of their own.
+#[derive(Serialize)]
+struct Summary {
+    reason: Option<&'static str>,
+    rule: Option<String>,
+    /// Of what was allowed.
+    #[serde(flatten)]
+    traffic: Option<Traffic>,
 }
 
 #[derive(Serialize)]
@@ -129,15 +149,19 @@ struct On {
 struct Passed {
     status: Option<u16>,
     credential: bool,
-    sent_bytes: u64,
-    received_bytes: u64,
+    #[serde(flatten)]
+    traffic: Traffic,
     milliseconds: u64,
 }
 
 impl Passage {
     /// Of what has just been allowed.
     pub fn of(allowed: &Allowed, path: Option<&Path>, has_credential: bool) -> Self {
+        let sends = allowed
+            .allowance()
+            .is_none_or(|allowance| allowance.body.is_some() || allowance.web_socket.is_some());
         Self {
+            sends,
             rule: allowed.rule_name().to_owned(),
             path: path.and_then(|path| allowed.path_pattern(path)),
             status: None,
@@ -168,33 +192,36 @@ impl Audit {
 
     /// Records a denial. Without a session it came from no workspace that is known.
     pub fn denied(&self, session: Option<&Arc<Session>>, reason: Reason, subject: &Subject) {
-        self.record(session, Decision::Denied, || On { reason: Some(reason.as_str()), ..On::of(subject) });
+        let (decision, traffic) = (Decision::Denied, Traffic::default());
+        let entry = Entry { decision, rule: None, reason: Some(reason), sends: false, traffic };
+        self.record(session, entry, On { reason: Some(reason.as_str()), ..On::of(subject) });
     }
 
     /// Records what was allowed, when it is over.
     pub fn allowed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
-        self.record(Some(session), Decision::Allowed, || On {
-            reason: passage.failure.map(Reason::as_str),
-            rule: Some(passage.rule),
+        let Passage { rule, failure, sends, sent_bytes, received_bytes, took, .. } = passage;
+        let (decision, traffic) = (Decision::Allowed, Traffic { sent_bytes, received_bytes });
+        let entry = Entry { decision, rule: Some(&rule), reason: failure, sends, traffic };
+        let on = On {
+            reason: failure.map(Reason::as_str),
+            rule: Some(rule.clone()),
             path: passage.path,
             passed: Some(Passed {
                 status: passage.status.map(|status| status.as_u16()),
                 credential: passage.has_credential,
-                sent_bytes: passage.sent_bytes,
-                received_bytes: passage.received_bytes,
-                milliseconds: u64::try_from(passage.took.as_millis()).unwrap_or(u64::MAX),
+                traffic,
+                milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             }),
             ..On::of(subject)
-        });
+        };
+        self.record(Some(session), entry, on);
     }
 
-    fn record(&self, session: Option<&Arc<Session>>, decision: Decision, on: impl FnOnce() -> On) {
-        let admission = self.burst(session).admit(decision, Instant::now());
+    fn record(&self, session: Option<&Arc<Session>>, entry: Entry<'_>, on: On) {
+        let decision = entry.decision;
+        let admission = self.burst(session).admit(entry, Instant::now());
         let (Admission::Write { seq } | Admission::Hold { seq, .. }) = admission;
-        let Ok(line) = serde_json::to_vec(&line(session, decision, seq, 1, Some(on()))) else {
-            self.shared.metrics.audit_lost.inc();
-            return;
-        };
+        let Some(line) = self.line(session, decision, (seq, 1), What::One(on)) else { return };
         if let Some(session) = session {
             session.decisions().push(seq, &line);
         }
@@ -227,10 +254,38 @@ impl Audit {
     async fn summarize(&self, session: Option<Arc<Session>>, decision: Decision) {
         self.shared.closing.run_until_cancelled(sleep(REFILL)).await;
         let held = self.burst(session.as_ref()).release(decision);
-        match serde_json::to_vec(&line(session.as_ref(), decision, held.seq, held.count, None)) {
-            Ok(line) => self.send(line),
-            Err(_) => drop(self.shared.metrics.audit_lost.inc()),
+        for Sum { rule, reason, count, traffic } in held.sums {
+            let traffic = (decision == Decision::Allowed).then_some(traffic);
+            let all = What::All(Summary { reason: reason.map(Reason::as_str), rule, traffic });
+            if let Some(line) = self.line(session.as_ref(), decision, (held.seq, count), all) {
+                self.send(line);
+            }
         }
+    }
+
+    /// A line, with its number and how many decisions it stands for.
+    fn line(
+        &self,
+        session: Option<&Arc<Session>>,
+        decision: Decision,
+        (seq, count): (u64, u64),
+        what: What,
+    ) -> Option<Vec<u8>> {
+        let identity = session.map(|session| session.identity());
+        let line = serde_json::to_vec(&Line {
+            ts: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+            namespace: identity.map(|identity| identity.namespace.as_str()),
+            workspace: identity.map(|identity| identity.workspace.as_ref()),
+            uid: identity.map(|identity| identity.workspace_uid.as_str()),
+            seq,
+            decision,
+            count,
+            what,
+        });
+        if line.is_err() {
+            self.shared.metrics.audit_lost.inc();
+        }
+        line.ok()
     }
 
     fn burst<'a>(&'a self, session: Option<&'a Arc<Session>>) -> MutexGuard<'a, Burst> {
@@ -241,26 +296,6 @@ impl Audit {
         if self.shared.lines.try_send(Message::Line(line)).is_err() {
             self.shared.metrics.audit_lost.inc();
         }
-    }
-}
-
-fn line(
-    session: Option<&Arc<Session>>,
-    decision: Decision,
-    seq: u64,
-    count: u64,
-    on: Option<On>,
-) -> Line<'_> {
-    let identity = session.map(|session| session.identity());
-    Line {
-        ts: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-        namespace: identity.map(|identity| identity.namespace.as_str()),
-        workspace: identity.map(|identity| identity.workspace.as_ref()),
-        uid: identity.map(|identity| identity.workspace_uid.as_str()),
-        seq,
-        decision,
-        count,
-        on,
     }
 }
 

@@ -6,13 +6,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use kube::{ResourceExt as _, api::DynamicObject};
 use russh::keys::PublicKey;
+use serde_json::Value;
 use ws_api::{class::WorkspaceClass, egress::Locked, workspace::Workspace};
 use ws_policy::class::{ClassPolicy, Policy};
 
 /// The policies of all workspaces.
 #[derive(Debug, Default)]
 pub struct Policies {
-    classes: HashMap<String, Compiled>,
+    classes: HashMap<String, ObservedClass>,
     /// By UID.
     workspaces: HashMap<String, Member>,
     /// Nobody knows whether they still hold.
@@ -57,6 +58,8 @@ pub enum Unjudged {
 #[derive(Debug)]
 pub struct ObservedClass {
     name: String,
+    /// As it is in the cluster, by which one is told from another.
+    written: Value,
     policy: Compiled,
 }
 
@@ -70,7 +73,8 @@ pub struct ObservedWorkspace {
 
 impl ObservedClass {
     pub fn of(object: &DynamicObject) -> Self {
-        Self { name: object.name_any(), policy: compiled(object).map(Arc::new).map_err(Into::into) }
+        let policy = compiled(object).map(Arc::new).map_err(Into::into);
+        Self { name: object.name_any(), written: object.data.clone(), policy }
     }
 }
 
@@ -90,7 +94,7 @@ impl ObservedWorkspace {
 
 fn compiled(object: &DynamicObject) -> Result<ClassPolicy, String> {
     let class: WorkspaceClass = object.clone().try_parse().map_err(|error| error.to_string())?;
-    let name = class.name_any().parse().map_err(|_| "its name is none of a class".to_owned())?;
+    let name = class.name_any().parse().map_err(|_| "its name is not a valid name of a class".to_owned())?;
     ClassPolicy::compile(name, &class.spec.egress)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
@@ -122,36 +126,51 @@ impl Policies {
         self.workspaces.len()
     }
 
-    pub fn insert_class(&mut self, class: ObservedClass) {
-        self.classes.insert(class.name.clone(), class.policy);
-        self.judge_anew(&class.name);
+    /// Whether it says something new.
+    pub fn insert_class(&mut self, class: ObservedClass) -> bool {
+        let name = class.name.clone();
+        if self.classes.get(&name).is_some_and(|known| known.written == class.written) {
+            return false;
+        }
+        self.classes.insert(name.clone(), class);
+        self.judge_anew(&name);
+        true
     }
 
-    pub fn remove_class(&mut self, name: &str) {
-        self.classes.remove(name);
+    /// Whether there was one.
+    pub fn remove_class(&mut self, name: &str) -> bool {
+        let was_there = self.classes.remove(name).is_some();
         self.judge_anew(name);
+        was_there
     }
 
     pub fn replace_classes(&mut self, all: Vec<ObservedClass>) {
-        self.classes = all.into_iter().map(|class| (class.name, class.policy)).collect();
+        self.classes = all.into_iter().map(|class| (class.name.clone(), class)).collect();
         for member in self.workspaces.values_mut() {
             member.policy = judge(&self.classes, &member.choice);
         }
     }
 
-    pub fn insert_workspace(&mut self, workspace: ObservedWorkspace) {
+    /// Whether it says something new: each write of its status brings a workspace once more, mostly as it was.
+    pub fn insert_workspace(&mut self, workspace: ObservedWorkspace) -> bool {
         let ObservedWorkspace { uid, choice, host_key } = workspace;
         match self.workspaces.get_mut(&uid) {
-            Some(known) if known.choice == choice => known.host_key = host_key,
+            Some(known) if known.choice == choice => {
+                let is_new = known.host_key != host_key;
+                known.host_key = host_key;
+                is_new
+            }
             _ => {
                 let policy = judge(&self.classes, &choice);
                 self.workspaces.insert(uid, Member { choice, host_key, policy });
+                true
             }
         }
     }
 
-    pub fn remove_workspace(&mut self, uid: &str) {
-        self.workspaces.remove(uid);
+    /// Whether there was one.
+    pub fn remove_workspace(&mut self, uid: &str) -> bool {
+        self.workspaces.remove(uid).is_some()
     }
 
     pub fn replace_workspaces(&mut self, all: Vec<ObservedWorkspace>) {
@@ -168,8 +187,8 @@ impl Policies {
     }
 }
 
-fn judge(classes: &HashMap<String, Compiled>, choice: &Choice) -> Result<Policy, Unjudged> {
-    match classes.get(&choice.class) {
+fn judge(classes: &HashMap<String, ObservedClass>, choice: &Choice) -> Result<Policy, Unjudged> {
+    match classes.get(&choice.class).map(|class| &class.policy) {
         Some(Ok(class)) => {
             Ok(Policy::of(class.clone(), choice.rules.as_deref()).with_locked(choice.locked.clone()))
         }

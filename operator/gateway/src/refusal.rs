@@ -37,7 +37,7 @@ pub enum Refusal {
     Unjudged(#[from] Unjudged),
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("denied: a body that a rule looks into has no content-encoding")]
+    #[error("denied: rules inspect this body, so send it without Content-Encoding")]
     Encoded,
     #[error("the body did not arrive in time")]
     Slow,
@@ -61,15 +61,11 @@ pub enum Refusal {
         "the credential of rule \"{rule}\" cannot be read; ask your admin to look at Secret \"{secret}\""
     )]
     NoCredential { rule: String, secret: String },
-    #[error("denied: rule \"{rule}\" allows versions that are {} old, and this one is of {since}", span(*minimum))]
+    #[error("denied: rule \"{rule}\" allows only versions at least {} old; this one is from {since}", span(*minimum))]
     TooNew { rule: String, since: String, minimum: Duration },
-    #[error(
-        "denied: rule \"{rule}\" allows versions of some age, and the registry does not say that of this one"
-    )]
+    #[error("denied: rule \"{rule}\" sets a minimum age, but the registry sends no Last-Modified")]
     NoAge { rule: String },
-    #[error(
-        "denied: {max} times there was nothing where this workspace looked by rule \"{rule}\", and that is all it may"
-    )]
+    #[error("denied: rule \"{rule}\" allows {max} requests that find nothing, and they are used up")]
     Guesses { rule: String, max: u64 },
     #[error("the host agreed to a WebSocket and did not open one")]
     NoWebSocket,
@@ -143,7 +139,7 @@ impl Refusal {
                 Denied::SchemeNotAllowed { .. } => Reason::SchemeNotAllowed,
                 Denied::RequestNotAllowed { .. } => Reason::RequestNotAllowed,
                 Denied::WebSocket { .. } => Reason::WebSocket,
-                Denied::PackageNotAllowed { .. } => Reason::PackageNotAllowed,
+                Denied::PackageNotAllowed { .. } | Denied::PackagePath { .. } => Reason::PackageNotAllowed,
                 Denied::QueryNotAllowed { .. } => Reason::QueryNotAllowed,
                 Denied::BodyTooLong { .. } => Reason::BodyTooLong,
                 Denied::Body { .. } => Reason::BodyRule,

@@ -1,5 +1,6 @@
 //! Writes what was decided about a workspace into its status: at once, then once a second while it goes on, and only what changed.
-//! Where many workspaces have something to say at once, each says it more seldom, so that the API server has about as much to do.
+//! Where many workspaces have something to say at once, each says it more seldom, so that the API server has about as much to do; but
+//! a host that is denied for the first time is never more than a second late.
 //!
 //! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to
 //! the version of the object that the sums were made from; if another replica (or the operator) wrote in between, the API
@@ -22,6 +23,7 @@ use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
 use ws_policy::decide::Purse;
 
 mod account;
+mod news;
 mod pace;
 
 pub use account::{Account, Isolation};
@@ -29,7 +31,7 @@ pub use account::{Account, Isolation};
 use crate::{
     metrics::{Metrics, Outcome, Patched},
     refusal::Reason,
-    report::account::{Owned, Pending, Seen},
+    report::account::{Owned, Seen},
     session::Session,
     sessions::{Identity, Sessions},
 };
@@ -101,7 +103,11 @@ impl Reports {
 
     /// Counts a denied request. The host is hostile and may be empty.
     pub fn denied(&self, session: &Arc<Session>, host: &str, reason: Reason) {
-        self.note(session, |account| account.deny(host, reason, Timestamp::now()));
+        let mut is_news = false;
+        self.note(session, |account| is_news = account.deny(host, reason, Timestamp::now()));
+        if is_news {
+            session.hurry();
+        }
     }
 
     /// Counts what was allowed, the bytes that it sent, and whether it was answered that there is no such thing.
@@ -133,37 +139,29 @@ impl Reports {
         most: u64,
     ) -> Result<u64, Unreserved> {
         let _slot = self.slots.acquire().await;
-        let identity = session.identity();
-        let workspaces: Api<Workspace> = Api::namespaced(self.client.clone(), &identity.namespace);
-        let mut seen = session.account().seen.take();
-        for _ in 0..CONFLICTS {
-            let current = match seen.take() {
-                Some(seen) => seen,
-                None => read(&workspaces, identity).await.map_err(|_| Unreserved::Unknown)?,
-            };
-            let left = limit.saturating_sub(current.owned.reserved(purse));
+        let seen = session.account().seen.take();
+        let mut reserved = None;
+        let changed = self.change(session.identity(), seen, |owned| {
+            let left = limit.saturating_sub(owned.reserved(purse));
             if left < least {
-                // What was seen may be old, but budgets are never given back, and who asks once more is answered from it.
-                session.account().seen.get_or_insert(current);
-                return Err(Unreserved::Spent);
+                reserved = None;
+                return None;
             }
             let bytes = most.max(least).min(left);
-            let wanted = current.owned.clone().with_reserved(purse, bytes);
-            let applied = apply(&workspaces, identity, &current.resource_version, &wanted).await;
-            self.metrics.status_patches.get_or_create(&Patched { outcome: outcome(&applied) }).inc();
-            match applied {
-                Ok(now) => {
-                    session.account().seen = Some(now);
-                    return Ok(bytes);
-                }
-                Err(WriteError::Api(Error::Api(status))) if status.is_conflict() => (),
-                Err(error) => {
-                    warn!(error = &error as &dyn std::error::Error, "cannot set bytes of a budget aside");
-                    return Err(Unreserved::Unknown);
-                }
-            }
+            reserved = Some(bytes);
+            Some(owned.clone().with_reserved(purse, bytes))
+        });
+        let seen = changed.await.map_err(|error| {
+            // Whoever writes the status warns of it, and not for each request.
+            debug!(error = &error as &dyn std::error::Error, "cannot set bytes of a budget aside");
+            Unreserved::Unknown
+        })?;
+        let mut account = session.account();
+        // What was seen may be old, but budgets are never given back, and who asks once more is answered from it.
+        if reserved.is_some() || account.seen.is_none() {
+            account.seen = Some(seen);
         }
-        Err(Unreserved::Unknown)
+        reserved.ok_or(Unreserved::Spent)
     }
 
     /// Records that the session's pod is isolated. Only the first call for a pod has an effect. Whoever waits for the workspace
@@ -202,13 +200,7 @@ impl Reports {
 
     async fn write_until_done(self, session: Arc<Session>) {
         loop {
-            let wait = session.account().pace.wait(Instant::now(), self.pause());
-            tokio::select! {
-                biased;
-                () = session.hurried() => (),
-                () = sleep(wait) => (),
-                () = self.closing.cancelled() => (),
-            }
+            self.turn(&session).await;
             match self.write(&session).await {
                 Ok(()) => (),
                 // It keeps its writer, so that no other one starts for it.
@@ -228,6 +220,20 @@ impl Reports {
         }
     }
 
+    /// Resolves when what is pending of a workspace is to be written.
+    async fn turn(&self, session: &Session) {
+        loop {
+            let wait = session.account().pace.wait(Instant::now(), self.pause());
+            tokio::select! {
+                biased;
+                // It may have become more urgent.
+                () = session.hurried() => (),
+                () = sleep(wait) => return,
+                () = self.closing.cancelled() => return,
+            }
+        }
+    }
+
     /// The time between two writes of one workspace, as many as there are now that have something to write.
     fn pause(&self) -> Duration {
         let writers = u32::try_from(self.writers.len()).unwrap_or(u32::MAX);
@@ -237,11 +243,12 @@ impl Reports {
     /// Writes what is pending, or puts it back.
     async fn write(&self, session: &Session) -> Result<(), WriteError> {
         let _slot = self.slots.acquire().await;
-        let (pending, seen) = {
-            let mut account = session.account();
-            (std::mem::take(&mut account.pending), account.seen.take())
-        };
-        let written = self.add(session.identity(), &pending, seen).await;
+        let (pending, seen) = session.account().take();
+        let written = self.change(session.identity(), seen, |owned| {
+            let wanted = owned.clone().with(&pending).vouched_by(self.authority.as_deref());
+            (wanted != *owned).then_some(wanted)
+        });
+        let written = written.await;
         let mut account = session.account();
         match written {
             Ok(seen) => {
@@ -255,11 +262,13 @@ impl Reports {
         }
     }
 
-    async fn add(
+    /// Applies what a change makes of the gateway's fields, and makes it anew as often as somebody else was faster. None: they are
+    /// left as they are.
+    async fn change(
         &self,
         identity: &Identity,
-        pending: &Pending,
         mut seen: Option<Seen>,
+        mut change: impl FnMut(&Owned) -> Option<Owned>,
     ) -> Result<Seen, WriteError> {
         let workspaces: Api<Workspace> = Api::namespaced(self.client.clone(), &identity.namespace);
         for _ in 0..CONFLICTS {
@@ -267,10 +276,7 @@ impl Reports {
                 Some(seen) => seen,
                 None => read(&workspaces, identity).await?,
             };
-            let wanted = current.owned.clone().with(pending).vouched_by(self.authority.as_deref());
-            if wanted == current.owned {
-                return Ok(current);
-            }
+            let Some(wanted) = change(&current.owned) else { return Ok(current) };
             let applied = apply(&workspaces, identity, &current.resource_version, &wanted).await;
             self.metrics.status_patches.get_or_create(&Patched { outcome: outcome(&applied) }).inc();
             match applied {

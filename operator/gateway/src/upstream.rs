@@ -32,8 +32,10 @@ const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
 
 /// Bytes that wait on a connection of HTTP/1.1 for a workspace that does not read.
 const UNREAD: usize = 64 << 10;
-/// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
-const WINDOWS: (u32, u32) = (1 << 20, 512 << 10);
+/// Bytes that are under way on one HTTP/2 connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes that are under way on one stream of it.
+const STREAM_WINDOW: u32 = 512 << 10;
 
 /// Sends what is allowed.
 #[derive(Clone)]
@@ -137,8 +139,8 @@ fn builder() -> Builder {
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .http1_max_buf_size(UNREAD)
-        .http2_initial_connection_window_size(WINDOWS.0)
-        .http2_initial_stream_window_size(WINDOWS.1);
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(STREAM_WINDOW);
     builder
 }
 

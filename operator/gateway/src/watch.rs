@@ -34,8 +34,10 @@ pub trait Mirror {
 
     /// What is kept of an object; none if it has no place in the index.
     fn entry(object: &Self::Object) -> Option<Self::Entry>;
-    fn insert(index: &mut Self::Index, entry: Self::Entry);
-    fn remove(index: &mut Self::Index, object: &Self::Object);
+    /// Whether it is news: whoever waits for changes of the index looks at what is under way.
+    fn insert(index: &mut Self::Index, entry: Self::Entry) -> bool;
+    /// Whether it is news.
+    fn remove(index: &mut Self::Index, object: &Self::Object) -> bool;
     /// Makes these all the entries there are.
     fn replace(index: &mut Self::Index, entries: Vec<Self::Entry>);
     fn len(index: &Self::Index) -> usize;
@@ -56,14 +58,13 @@ impl Mirror for Pods {
         Observed::of(pod)
     }
 
-    fn insert(sessions: &mut Sessions, observed: Observed) {
+    fn insert(sessions: &mut Sessions, observed: Observed) -> bool {
         sessions.insert(observed);
+        true
     }
 
-    fn remove(sessions: &mut Sessions, pod: &Pod) {
-        if let Some(uid) = pod.uid() {
-            sessions.remove(&uid);
-        }
+    fn remove(sessions: &mut Sessions, pod: &Pod) -> bool {
+        pod.uid().inspect(|uid| sessions.remove(uid)).is_some()
     }
 
     fn replace(sessions: &mut Sessions, all: Vec<Observed>) {
@@ -90,14 +91,12 @@ impl Mirror for Workspaces {
         ObservedWorkspace::of(workspace)
     }
 
-    fn insert(policies: &mut Policies, workspace: ObservedWorkspace) {
-        policies.insert_workspace(workspace);
+    fn insert(policies: &mut Policies, workspace: ObservedWorkspace) -> bool {
+        policies.insert_workspace(workspace)
     }
 
-    fn remove(policies: &mut Policies, workspace: &DynamicObject) {
-        if let Some(uid) = workspace.uid() {
-            policies.remove_workspace(&uid);
-        }
+    fn remove(policies: &mut Policies, workspace: &DynamicObject) -> bool {
+        workspace.uid().is_some_and(|uid| policies.remove_workspace(&uid))
     }
 
     fn replace(policies: &mut Policies, all: Vec<ObservedWorkspace>) {
@@ -124,12 +123,12 @@ impl Mirror for Classes {
         Some(ObservedClass::of(class))
     }
 
-    fn insert(policies: &mut Policies, class: ObservedClass) {
-        policies.insert_class(class);
+    fn insert(policies: &mut Policies, class: ObservedClass) -> bool {
+        policies.insert_class(class)
     }
 
-    fn remove(policies: &mut Policies, class: &DynamicObject) {
-        policies.remove_class(&class.name_any());
+    fn remove(policies: &mut Policies, class: &DynamicObject) -> bool {
+        policies.remove_class(&class.name_any())
     }
 
     fn replace(policies: &mut Policies, all: Vec<ObservedClass>) {
@@ -185,7 +184,7 @@ impl<M: Mirror> Default for Feed<M> {
 }
 
 impl<M: Mirror> Feed<M> {
-    /// Whether the index was changed.
+    /// Whether that is news.
     fn take(&mut self, index: &mut M::Index, event: Event<M::Object>) -> bool {
         match event {
             Event::Init => {
@@ -200,17 +199,11 @@ impl<M: Mirror> Feed<M> {
                 M::replace(index, std::mem::take(&mut self.listed));
                 true
             }
-            Event::Apply(object) => {
-                match M::entry(&object) {
-                    Some(entry) => M::insert(index, entry),
-                    None => M::remove(index, &object),
-                }
-                true
-            }
-            Event::Delete(object) => {
-                M::remove(index, &object);
-                true
-            }
+            Event::Apply(object) => match M::entry(&object) {
+                Some(entry) => M::insert(index, entry),
+                None => M::remove(index, &object),
+            },
+            Event::Delete(object) => M::remove(index, &object),
         }
     }
 }
@@ -220,6 +213,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::testing::host_key;
 
     fn pod(uid: &str, phase: &str, address: &str) -> Pod {
         serde_json::from_value(json!({
@@ -250,6 +244,65 @@ mod tests {
         assert!(feed.take(&mut sessions, Event::InitDone));
         assert_eq!((found(&sessions, "10.0.0.1"), found(&sessions, "10.0.0.9")), (None, None));
         assert_eq!(found(&sessions, "10.0.0.2").as_deref(), Some("b"));
+    }
+
+    fn object(value: serde_json::Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn only_what_a_workspace_says_of_its_policy_is_news() {
+        let (mut feed, mut policies) = (Feed::<Workspaces>::default(), Policies::default());
+        let workspace = |spec: serde_json::Value, status: serde_json::Value| {
+            let mut spec = spec;
+            spec["sshPublicKeys"] = json!([]);
+            object(json!({
+                "apiVersion": "ws.dev/v1alpha1", "kind": "Workspace",
+                "metadata": {"name": "w", "namespace": "team-a", "uid": "w"}, "spec": spec, "status": status,
+            }))
+        };
+        let key = host_key().public_key().to_openssh().unwrap();
+        let ssh = json!({"hostKey": key, "certificates": []});
+        let counted = |denied| json!({"allowed": 0, "denied": denied, "uploadedBytes": 0});
+        for (is_news, spec, status) in [
+            (false, json!({}), json!({})),
+            (true, json!({}), json!({"className": "c"})),
+            (false, json!({}), json!({"className": "c", "phase": "Starting"})),
+            (true, json!({}), json!({"className": "c", "ssh": ssh})),
+            (false, json!({}), json!({"className": "c", "ssh": ssh, "egress": counted(1)})),
+            (false, json!({}), json!({"className": "c", "ssh": ssh, "egress": counted(2)})),
+            (true, json!({"egress": []}), json!({"className": "c", "ssh": ssh})),
+            (true, json!({"egress": []}), json!({"className": "d", "ssh": ssh})),
+            (true, json!({"egress": []}), json!({})),
+            (false, json!({"egress": []}), json!({})),
+        ] {
+            let event = Event::Apply(workspace(spec.clone(), status.clone()));
+            assert_eq!(feed.take(&mut policies, event), is_news, "{spec} {status}");
+        }
+        assert!(!feed.take(&mut policies, Event::Delete(workspace(json!({}), json!({})))), "it is gone");
+    }
+
+    #[test]
+    fn only_what_a_class_says_is_news() {
+        let (mut feed, mut policies) = (Feed::<Classes>::default(), Policies::default());
+        let class = |labels: serde_json::Value, image: &str| {
+            object(json!({
+                "apiVersion": "ws.dev/v1alpha1", "kind": "WorkspaceClass",
+                "metadata": {"name": "c", "labels": labels}, "spec": {"image": image},
+            }))
+        };
+        for (is_news, labels, image) in [
+            (true, json!({}), "localhost/ws:1"),
+            (false, json!({}), "localhost/ws:1"),
+            (false, json!({"team": "a"}), "localhost/ws:1"),
+            (true, json!({}), "localhost/ws:2"),
+        ] {
+            let event = Event::Apply(class(labels.clone(), image));
+            assert_eq!(feed.take(&mut policies, event), is_news, "{labels} {image}");
+        }
+        let gone = || Event::Delete(class(json!({}), "localhost/ws:2"));
+        assert!(feed.take(&mut policies, gone()));
+        assert!(!feed.take(&mut policies, gone()));
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Allowance {
 /// What packages may be fetched.
 #[derive(Debug)]
 pub(crate) struct PackageRule {
+    /// How a package's name is read out of a path; none: those paths tell no name.
+    pub asked: Option<PackageName>,
     /// Those that it may be; none: any.
     pub names: Option<PackageNames>,
     /// Whether names are compared as Python's registries do.
@@ -112,12 +114,19 @@ pub(crate) struct PackageRule {
 /// Names that a package may have.
 #[derive(Debug)]
 pub(crate) struct PackageNames {
-    /// How a package's name is read out of a path; none: those paths tell no name.
-    pub asked: Option<PackageName>,
     /// Names, and what they begin with.
     pub written: Arc<[String]>,
     /// Where the lockfiles' names are of use too.
     pub locked: Option<Registry>,
+}
+
+/// What a path asks for that is not fetched.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Stranger {
+    /// A package that the rule does not name.
+    Package(String),
+    /// Something beside the package's name that no registry has there. Of a path that tells no name, that is empty.
+    Path { package: String, placeholder: String },
 }
 
 /// Parameters that a query may have.
@@ -171,21 +180,27 @@ impl Allowance {
 
 impl PackageRule {
     /// What a path asks for, if it is none of the packages that may be fetched, or if more stands beside its name than a registry
-    /// needs.
-    pub fn stranger(&self, pattern: &PathPattern, path: &Path, locked: &Locked) -> Option<String> {
-        let names = self.names.as_ref()?;
+    /// needs: that may as well be another thing than a package, as `/-/whoami` is.
+    pub fn stranger(&self, pattern: &PathPattern, path: &Path, locked: &Locked) -> Option<Stranger> {
         let captured = pattern.captured(path).unwrap_or_default();
-        let made = names.asked.as_ref();
+        let made = self.asked.as_ref();
         // What cannot be read is none of them.
         let read = made.map(|name| name.read(&captured).unwrap_or_default());
         let name = read.as_deref().map(plain).unwrap_or_default();
         let compared = if self.is_normalized { normalized(&name).into() } else { Cow::Borrowed(&*name) };
-        let is_locked = names.locked.is_some_and(|registry| locked.has(registry, &compared));
-        if made.is_some() && !is_locked && !is_one_of(&names.written, &compared) {
-            return Some(compared.into_owned());
+        let is_named = self.names.as_ref().is_none_or(|names| names.have(&compared, locked));
+        if made.is_some() && !is_named {
+            return Some(Stranger::Package(compared.into_owned()));
         }
         let asked = Asked { captured: &captured, made, name: &name, is_normalized: self.is_normalized };
-        asked.misfit().map(|placeholder| format!("{name} with this {{{placeholder}}}"))
+        let placeholder = asked.misfit()?.to_owned();
+        Some(Stranger::Path { package: name.into_owned(), placeholder })
+    }
+}
+
+impl PackageNames {
+    fn have(&self, name: &str, locked: &Locked) -> bool {
+        is_one_of(&self.written, name) || self.locked.is_some_and(|registry| locked.has(registry, name))
     }
 }
 

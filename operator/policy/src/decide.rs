@@ -10,7 +10,7 @@ pub use denied::Denied;
 
 use self::denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};
 use crate::{
-    class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule},
+    class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule, Stranger},
     host::Host,
     path::{Path, Query},
     pattern::PathPattern,
@@ -326,11 +326,13 @@ fn satisfies(
         });
     }
     let package = allowance.package.as_ref();
-    if let Some(package) = package.and_then(|rule| rule.stranger(pattern, &request.path, locked)) {
-        return Err(Denied::PackageNotAllowed {
-            host: request.host.clone(),
-            rule: rule.name.clone(),
-            package,
+    if let Some(stranger) = package.and_then(|rule| rule.stranger(pattern, &request.path, locked)) {
+        let (host, rule) = (request.host.clone(), rule.name.clone());
+        return Err(match stranger {
+            Stranger::Package(package) => Denied::PackageNotAllowed { host, rule, package },
+            Stranger::Path { package, placeholder } => {
+                Denied::PackagePath { host, rule, package, placeholder }
+            }
         });
     }
     if let Some(parameter) = beyond(&allowance.query, &request.query) {

@@ -29,7 +29,7 @@ pub enum Offence {
 
 /// A place that cannot be written so.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{0}` is no place in a document: write `key`, `key.key` or `key[].key`")]
+#[error("`{0}` is not a valid place in a document: write `key`, `key.key` or `key[].key`")]
 pub struct InvalidPlace(String);
 
 impl JsonRule {

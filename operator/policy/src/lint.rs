@@ -25,8 +25,24 @@ const SHARED: &[&str] = &[
 const CREDENTIALS: &[&str] = &["api-key", "apikey", "auth", "secret", "session", "token"];
 
 /// Parameters that do, with `-` for `_`.
-const CREDENTIAL_PARAMETERS: &[&str] =
-    &["access-token", "api-key", "apikey", "auth", "key", "password", "secret", "session", "token"];
+const CREDENTIAL_PARAMETERS: &[&str] = &[
+    "access-token",
+    "api-key",
+    "apikey",
+    "auth",
+    "awsaccesskeyid",
+    "key",
+    "password",
+    "secret",
+    "session",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-credential",
+    "x-amz-signature",
+    "x-goog-credential",
+    "x-goog-signature",
+];
 
 /// Where a model's name can say more than which model: what a name may have, by the path of requests that only such servers know.
 const TELLING_NAMES: &[(&str, &str)] = &[
@@ -225,13 +241,27 @@ mod tests {
             warnings(json!([{"name": "r", "hosts": ["a.example"],
                 "allow": [{"methods": ["GET"], "paths": ["/"], "query": [query]}]}]))
         };
-        for query in ["key", "access_token", "token", "api_key", "auth", "API-Key"] {
+        for query in [
+            "key",
+            "access_token",
+            "token",
+            "api_key",
+            "auth",
+            "API-Key",
+            "X-Amz-Credential",
+            "X-Amz-Signature",
+            "AWSAccessKeyId",
+            "Signature",
+            "sig",
+            "X-Goog-Credential",
+            "X-Goog-Signature",
+        ] {
             let expected = format!(
                 "r: the workspace may send its own `{query}` in the query, and so choose the account that it writes to"
             );
             assert_eq!(with(query), [expected]);
         }
-        for query in ["key=public", "author", "page"] {
+        for query in ["key=public", "author", "page", "signed"] {
             assert_eq!(with(query), Vec::<String>::new(), "{query}");
         }
     }

@@ -1,15 +1,24 @@
-//! How many lines one workspace may write into the audit log. Pure.
+//! Which decisions on one workspace get a line of their own in the audit log, and what is said of the others. Pure.
+//!
+//! A flood gets so many lines, and the rest of it is summed up by rule and reason, so that no byte is missing there. What sends has
+//! lines of its own, which a flood of what only reads does not use up; and what sends much has its line in any case.
 
 use std::time::{Duration, Instant};
 
-use crate::metrics::Decision;
+use serde::Serialize;
+
+use crate::{metrics::Decision, refusal::Reason};
 
 /// Time in which more lines become free.
 pub const REFILL: Duration = Duration::from_secs(1);
 /// Of denials.
 const DENIED: Limits = Limits { lines: 32, refill: 1 };
-/// Of what is allowed: as many as an installation of packages asks for.
-const ALLOWED: Limits = Limits { lines: 2_048, refill: 32 };
+/// Of what is allowed and only reads: as many as an installation of packages asks for.
+const READING: Limits = Limits { lines: 2_048, refill: 32 };
+/// Of what is allowed and may send more than its head.
+const SENDING: Limits = Limits { lines: 2_048, refill: 32 };
+/// Bytes that are never sent without a line. It is shorter than that, so that the log grows by less than budgets let a workspace send.
+const MUCH: u64 = 1 << 10;
 
 /// Lines that may follow each other at once, and lines that become free with each [`REFILL`].
 #[derive(Clone, Copy, Debug)]
@@ -18,21 +27,43 @@ struct Limits {
     refill: u32,
 }
 
+/// A decision, as far as its line or its part of a sum hangs on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    pub decision: Decision,
+    /// The rule that allowed it.
+    pub rule: Option<&'a str>,
+    pub reason: Option<Reason>,
+    /// Whether it may send more than its head.
+    pub sends: bool,
+    pub traffic: Traffic,
+}
+
+/// Bytes that passed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
 /// Numbers a workspace's decisions, and tells which of them get a line.
 #[derive(Debug)]
 pub struct Burst {
     decisions: u64,
     denied: Bucket,
-    allowed: Bucket,
+    reading: Bucket,
+    sending: Bucket,
+    held_denied: Vec<Sum>,
+    held_allowed: Vec<Sum>,
 }
 
-/// A token bucket that counts those that got none.
+/// A token bucket.
 #[derive(Debug)]
 struct Bucket {
     limits: Limits,
     free: u32,
     refilled: Option<Instant>,
-    held: u64,
 }
 
 /// What to do with a decision. The number is the workspace's decisions so far, this one included.
@@ -49,55 +80,93 @@ pub enum Admission {
 }
 
 /// Decisions that got no line of their own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Held {
-    pub count: u64,
+    pub sums: Vec<Sum>,
     /// Number of the last decision so far.
     pub seq: u64,
 }
 
+/// Those that are alike. There are as many sums as a class has rules, each with the reasons there are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sum {
+    pub rule: Option<String>,
+    pub reason: Option<Reason>,
+    pub count: u64,
+    pub traffic: Traffic,
+}
+
 impl Default for Burst {
     fn default() -> Self {
-        Self { decisions: 0, denied: Bucket::new(DENIED), allowed: Bucket::new(ALLOWED) }
+        Self {
+            decisions: 0,
+            denied: Bucket::new(DENIED),
+            reading: Bucket::new(READING),
+            sending: Bucket::new(SENDING),
+            held_denied: Vec::new(),
+            held_allowed: Vec::new(),
+        }
     }
 }
 
 impl Burst {
     /// Admits the next decision.
-    pub fn admit(&mut self, decision: Decision, now: Instant) -> Admission {
+    pub fn admit(&mut self, entry: Entry<'_>, now: Instant) -> Admission {
         self.decisions += 1;
         let seq = self.decisions;
-        let bucket = self.bucket(decision);
-        if bucket.take(now) {
-            Admission::Write { seq }
-        } else {
-            Admission::Hold { seq, first: bucket.held == 1 }
+        let sends_much = entry.sends && entry.traffic.sent_bytes >= MUCH;
+        if sends_much || self.bucket(entry).take(now) {
+            return Admission::Write { seq };
         }
+        let held = self.held(entry.decision);
+        let first = held.is_empty();
+        add(held, entry);
+        Admission::Hold { seq, first }
     }
 
     /// Takes what was held.
     pub fn release(&mut self, decision: Decision) -> Held {
-        Held { count: std::mem::take(&mut self.bucket(decision).held), seq: self.decisions }
+        Held { sums: std::mem::take(self.held(decision)), seq: self.decisions }
     }
 
-    fn bucket(&mut self, decision: Decision) -> &mut Bucket {
-        match decision {
-            Decision::Allowed => &mut self.allowed,
+    fn bucket(&mut self, entry: Entry<'_>) -> &mut Bucket {
+        match entry.decision {
+            Decision::Allowed if entry.sends => &mut self.sending,
+            Decision::Allowed => &mut self.reading,
             Decision::Denied => &mut self.denied,
         }
+    }
+
+    fn held(&mut self, decision: Decision) -> &mut Vec<Sum> {
+        match decision {
+            Decision::Allowed => &mut self.held_allowed,
+            Decision::Denied => &mut self.held_denied,
+        }
+    }
+}
+
+/// Adds a decision to those that are like it.
+fn add(held: &mut Vec<Sum>, entry: Entry<'_>) {
+    let Entry { rule, reason, traffic, .. } = entry;
+    match held.iter_mut().find(|sum| sum.rule.as_deref() == rule && sum.reason == reason) {
+        Some(sum) => {
+            sum.count += 1;
+            sum.traffic.sent_bytes = sum.traffic.sent_bytes.saturating_add(traffic.sent_bytes);
+            sum.traffic.received_bytes = sum.traffic.received_bytes.saturating_add(traffic.received_bytes);
+        }
+        None => held.push(Sum { rule: rule.map(str::to_owned), reason, count: 1, traffic }),
     }
 }
 
 impl Bucket {
     fn new(limits: Limits) -> Self {
-        Self { limits, free: limits.lines, refilled: None, held: 0 }
+        Self { limits, free: limits.lines, refilled: None }
     }
 
-    /// Takes a line; otherwise it is held.
+    /// Takes a line, if one is free.
     fn take(&mut self, now: Instant) -> bool {
         self.refill(now);
         let Some(free) = self.free.checked_sub(1) else {
-            self.held += 1;
             return false;
         };
         self.free = free;
@@ -116,56 +185,4 @@ impl Bucket {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_gets_a_burst_and_then_a_line_a_second_and_all_is_counted() {
-        let (mut burst, start) = (Burst::default(), Instant::now());
-        let mut written = 0;
-        let mut held = 0;
-        for millisecond in 0..10_000 {
-            match burst.admit(Decision::Denied, start + Duration::from_millis(millisecond)) {
-                Admission::Write { seq } => {
-                    written += 1;
-                    assert_eq!(seq, millisecond + 1);
-                }
-                Admission::Hold { seq, first } => {
-                    assert_eq!((seq, first), (millisecond + 1, burst.denied.held == 1));
-                }
-            }
-            if millisecond % 1_000 == 999 {
-                held += burst.release(Decision::Denied).count;
-            }
-        }
-        assert_eq!((written, held), (u64::from(DENIED.lines) + 9, 10_000 - u64::from(DENIED.lines) - 9));
-        assert_eq!(burst.release(Decision::Denied), Held { count: 0, seq: 10_000 });
-    }
-
-    /// One that has no more lines for denials, and since when.
-    fn spent() -> (Burst, Instant) {
-        let (mut burst, now) = (Burst::default(), Instant::now());
-        for _ in 0..DENIED.lines {
-            assert!(matches!(burst.admit(Decision::Denied, now), Admission::Write { .. }));
-        }
-        assert!(matches!(burst.admit(Decision::Denied, now), Admission::Hold { first: true, .. }));
-        (burst, now)
-    }
-
-    #[test]
-    fn a_quiet_workspace_gets_its_burst_back() {
-        let (mut burst, start) = spent();
-        let later = start + REFILL * DENIED.lines * 2;
-        for _ in 0..DENIED.lines {
-            assert!(matches!(burst.admit(Decision::Denied, later), Admission::Write { .. }));
-        }
-        assert!(matches!(burst.admit(Decision::Denied, later), Admission::Hold { first: false, .. }));
-    }
-
-    #[test]
-    fn denials_take_no_line_from_what_is_allowed() {
-        let (mut burst, now) = spent();
-        assert!(matches!(burst.admit(Decision::Allowed, now), Admission::Write { seq: 34 }));
-        assert_eq!(burst.release(Decision::Allowed).count, 0);
-    }
-}
+mod tests;

@@ -19,7 +19,32 @@ async fn logged(record: impl FnOnce(&Audit)) -> Vec<Value> {
     let audit = Audit::start(sink.clone(), Metrics::default()).unwrap();
     record(&audit);
     audit.close().await;
+    assert_is_chained(&sink.text());
     sink.lines()
+}
+
+fn assert_is_chained(log: &str) {
+    let mut last = "0".repeat(64);
+    for line in log.lines() {
+        let json: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json["previous"], last, "{line}");
+        last = blake3::hash(line.as_bytes()).to_string();
+    }
+}
+
+fn passage(rule: &str, sends: bool, sent_bytes: u64, received_bytes: u64) -> Passage {
+    Passage {
+        rule: rule.into(),
+        path: Some("/guide/{page}".into()),
+        status: Some(StatusCode::OK),
+        is_missing: false,
+        failure: None,
+        has_credential: true,
+        sends,
+        sent_bytes,
+        received_bytes,
+        took: Duration::from_millis(17),
+    }
 }
 
 #[tokio::test]
@@ -49,17 +74,7 @@ async fn a_denial_is_one_line() {
 #[tokio::test]
 async fn what_passed_says_its_rule_and_its_bytes_and_no_more() {
     let session = session();
-    let passage = Passage {
-        rule: "docs".into(),
-        path: Some("/guide/{page}".into()),
-        status: Some(StatusCode::OK),
-        is_missing: false,
-        failure: None,
-        has_credential: true,
-        sent_bytes: 120,
-        received_bytes: 4_096,
-        took: Duration::from_millis(17),
-    };
+    let passage = passage("docs", false, 120, 4_096);
     let mut lines = logged(|audit| audit.allowed(&session, &subject("docs.example"), passage)).await;
     lines[0].as_object_mut().unwrap().retain(|name, _| name != "ts" && name != "previous");
     assert_eq!(
@@ -110,6 +125,38 @@ async fn b25_a_flood_is_summed_up_and_leaves_others_their_lines() {
     assert!(lines.len() < 50 + 2 * seconds, "{} in {seconds} s", lines.len());
     assert!(lines.iter().any(|line| line["host"] == "quiet.example"));
     assert_eq!(lines.last().unwrap()["seq"], 100_000);
+}
+
+#[tokio::test]
+async fn b25_a_flood_of_what_is_allowed_hides_neither_an_upload_nor_a_byte() {
+    const FLOOD: u64 = 10_000;
+    let session = session();
+    let lines = logged(|audit| {
+        let pass = |passage: &Passage| audit.allowed(&session, &subject("a.example"), passage.clone());
+        let read = passage("docs", false, 100, 1_000);
+        (0..FLOOD).for_each(|_| pass(&read));
+        // A short one, as a key is, and a long one.
+        pass(&passage("paste", true, 700, 10));
+        (0..FLOOD).for_each(|_| pass(&read));
+        pass(&passage("paste", true, 1 << 20, 10));
+        (0..FLOOD).for_each(|_| pass(&Passage { failure: Some(Reason::Revoked), ..read.clone() }));
+    })
+    .await;
+    let of = |rule: &str| -> Vec<&Value> { lines.iter().filter(|line| line["rule"] == rule).collect() };
+    let sum = |lines: &[&Value], member: &str| -> u64 {
+        lines.iter().map(|line| line[member].as_u64().unwrap()).sum()
+    };
+    let (docs, uploads) = (of("docs"), of("paste"));
+    let told: Vec<_> = uploads.iter().map(|line| (&line["seq"], &line["sentBytes"])).collect();
+    assert_eq!(told, [(&json!(FLOOD + 1), &json!(700)), (&json!(FLOOD * 2 + 2), &json!(1 << 20))]);
+    let total = |member: &str| sum(&docs, member);
+    assert_eq!(
+        [total("count"), total("sentBytes"), total("receivedBytes")],
+        [1, 100, 1_000].map(|n| n * 3 * FLOOD)
+    );
+    let cut: Vec<_> = docs.iter().filter(|line| line["reason"] == "revoked").copied().collect();
+    assert_eq!(sum(&cut, "count"), FLOOD, "it is told apart from what came to its end");
+    assert!(lines.len() < 2_500, "{}", lines.len());
 }
 
 #[tokio::test]

@@ -13,8 +13,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long, and for how many bytes, a client is listened to that still sends while it has its answer already.
-const LINGER: (Duration, usize) = (Duration::from_secs(2), 1 << 20);
+/// How long a client is listened to that still sends while it has its answer already.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes of it that are read meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
 const PIECE: usize = 4 << 10;
 
 /// A stream whose shutdown also reads what the client still sends: a close with bytes unread resets the connection, and the
@@ -61,8 +63,9 @@ impl AsyncWrite for Lingering {
         if this.ending.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        let (time, left) = LINGER;
-        let ending = this.ending.get_or_insert_with(|| Ending { patience: Box::pin(sleep(time)), left });
+        let ending = this
+            .ending
+            .get_or_insert_with(|| Ending { patience: Box::pin(sleep(LINGER)), left: LINGER_BYTES });
         loop {
             let mut piece = [0; PIECE];
             let mut buf = ReadBuf::new(&mut piece);

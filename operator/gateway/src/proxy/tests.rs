@@ -33,6 +33,7 @@ mod passing;
 mod races;
 mod statement;
 mod tls_names;
+mod uninspected;
 mod web_sockets;
 
 const KNOWN: &str = "127.0.0.1";

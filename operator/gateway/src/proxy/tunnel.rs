@@ -19,9 +19,9 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -33,19 +33,21 @@ use ws_policy::{
     host::Host,
 };
 
+mod passthrough;
+
+use self::passthrough::Passthrough;
 use super::{
     Proxy,
     connection::{self, HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, to_end},
     own,
 };
 use crate::{
-    audit::{Passage, Subject},
-    body::{Body, Counter, Tally},
-    budget,
+    audit::Subject,
+    body::Body,
     exchange::Asker,
     refusal::{Reason, Refusal},
     request::{Destination, length, within, written_host},
-    session::{Session, lock},
+    session::lock,
     standing::Standing,
     web_socket::Conversation,
 };
@@ -56,10 +58,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const TLS_HANDSHAKE: u8 = 22;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Bytes of an uninspected connection that are carried at once, each way.
-const PIECE: usize = 16 << 10;
-/// Bytes that are under way on one HTTP/2 connection, and on a stream of it.
-const WINDOWS: (u32, u32) = (256 << 10, 256 << 10);
+/// Bytes that are under way on one HTTP/2 connection, which one stream of it may have alone.
+const WINDOW: u32 = 256 << 10;
 /// Bytes of one answer that wait for a client that does not read, on an HTTP/2 connection.
 const UNREAD: usize = 32 << 10;
 
@@ -75,7 +75,7 @@ enum Way {
     /// To the gateway itself: nobody has to allow that.
     Own,
     Inspected(Standing),
-    Uninspected(Standing, Allowed, TcpStream),
+    Uninspected(Standing, Box<Passthrough>, TcpStream),
 }
 
 /// A tunnel that ends here.
@@ -94,9 +94,10 @@ pub async fn open(
     let way = match tunnel {
         Tunnel::Inspected => Way::Inspected(standing),
         Tunnel::Uninspected(allowed) => {
-            let stream = proxy.upstream.open(&allowed).await;
-            let stream = stream.map_err(|unanswered| unanswered.refusal(&destination.host))?;
-            Way::Uninspected(standing, allowed, stream)
+            let subject = subject(&asker, &destination);
+            let passage = Passthrough::new(proxy.clone(), asker.session.clone(), subject, allowed);
+            let (passage, outside) = passage.dial(&destination.host).await?;
+            Way::Uninspected(standing, Box::new(passage), outside)
         }
     };
     Ok(Box::new(Opened { proxy: proxy.clone(), asker, destination, way }))
@@ -118,17 +119,10 @@ impl Opened {
                     () = async { lost.await; cut.set(Reason::Revoked) } => (),
                 }
             }
-            Way::Uninspected(standing, allowed, outside) => {
-                let lost = lost(standing, &destination, Some(allowed.clone()));
-                let subject = subject(&asker, &destination);
-                let mut passage = Passage::of(&allowed, None, false);
-                let began = Instant::now();
-                let spender = Spender { proxy: &proxy, session: &asker.session, allowed: &allowed };
-                // In a box for the same reason as below.
-                let tally = Box::pin(carry(stream, outside, &spender, lost)).await;
-                (passage.sent_bytes, passage.received_bytes) = (tally.sent.get(), tally.received.get());
-                (passage.failure, passage.took) = (tally.failure.get(), began.elapsed());
-                proxy.passed(&asker.session, &subject, passage);
+            Way::Uninspected(standing, passage, outside) => {
+                let lost = lost(standing, &destination, Some(passage.allowed().clone()));
+                // In a box for the same reason as below. Nobody sees where it might be interrupted, so it ends with the gateway.
+                Box::pin(closing.run_until_cancelled(passage.carry(stream, outside, lost))).await;
             }
         }
     }
@@ -229,7 +223,6 @@ impl Inspected {
     where
         S: Read + Write + Unpin + Send + 'static,
     {
-        let (connection, of_stream) = WINDOWS;
         let service = service_fn(|request| {
             let this = self.clone();
             async move { Ok::<_, Infallible>(this.answer(spoken, request).await) }
@@ -239,8 +232,8 @@ impl Inspected {
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-                .initial_connection_window_size(connection)
-                .initial_stream_window_size(of_stream)
+                .initial_connection_window_size(WINDOW)
+                .initial_stream_window_size(WINDOW)
                 .max_send_buf_size(UNREAD)
                 .keep_alive_interval(HEADER_TIMEOUT)
                 .serve_connection(stream, service)
@@ -292,79 +285,5 @@ fn subject(asker: &Asker, destination: &Destination) -> Subject {
         host: destination.host.to_string(),
         port: Some(destination.port),
         source: asker.source,
-    }
-}
-
-/// What an uninspected connection may send.
-struct Spender<'a> {
-    proxy: &'a Proxy,
-    session: &'a Arc<Session>,
-    allowed: &'a Allowed,
-}
-
-/// Carries bytes until both sides are at their end, until the budget is spent, or until it is `lost`.
-async fn carry(
-    inside: TokioIo<Upgraded>,
-    outside: TcpStream,
-    spender: &Spender<'_>,
-    lost: impl Future<Output = ()>,
-) -> Tally {
-    let tally = Tally::default();
-    let (mut from_inside, mut to_inside) = tokio::io::split(inside);
-    let (mut from_outside, mut to_outside) = outside.into_split();
-    let there = async {
-        match pump(&mut from_inside, &mut to_outside, &tally.sent, Some(spender)).await {
-            Ok(()) | Err(Broken::Stream) => std::future::pending().await,
-            Err(Broken::Refused(reason)) => reason,
-        }
-    };
-    let back = pump(&mut from_outside, &mut to_inside, &tally.received, None);
-    tokio::select! {
-        // The host has the last word: a client that is at its end may wait for its answer.
-        _ = back => (),
-        reason = there => tally.failure.set(reason),
-        () = lost => tally.failure.set(Reason::Revoked),
-    }
-    tally
-}
-
-impl Spender<'_> {
-    /// Takes bytes that follow those `sent` out of the budget.
-    async fn spend(&self, sent: &Counter, more: u64) -> Result<(), Reason> {
-        let Self { proxy, session, allowed } = self;
-        let within = budget::spend(&proxy.reports, session, allowed, sent, more).await;
-        within.map_err(|refusal| refusal.reason())
-    }
-}
-
-enum Broken {
-    Stream,
-    Refused(Reason),
-}
-
-impl From<io::Error> for Broken {
-    fn from(_: io::Error) -> Self {
-        Self::Stream
-    }
-}
-
-/// Copies until the end or an error, and counts; with a spender, as much as its budget holds.
-async fn pump(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    passed: &Counter,
-    spender: Option<&Spender<'_>>,
-) -> Result<(), Broken> {
-    let mut piece = vec![0; PIECE];
-    loop {
-        let length = from.read(&mut piece).await?;
-        if length == 0 {
-            return Ok(to.shutdown().await?);
-        }
-        if let Some(spender) = spender {
-            spender.spend(passed, length as u64).await.map_err(Broken::Refused)?;
-        }
-        to.write_all(piece.get(..length).unwrap_or_default()).await?;
-        passed.add(length as u64);
     }
 }

@@ -10,7 +10,10 @@ use ws_api::workspace::{
 };
 use ws_policy::{decide::Purse, host::MAX_NAME};
 
-use super::pace::Pace;
+use super::{
+    news::News,
+    pace::{Pace, Urgency},
+};
 use crate::{refusal::Reason, sessions::Identity};
 
 /// Hosts in [`EgressStatus::last_denied`].
@@ -25,6 +28,7 @@ pub struct Account {
     pub seen: Option<Seen>,
     /// When what is pending is written.
     pub pace: Pace,
+    news: News,
     /// The agent's statement was taken; another has no effect.
     is_isolated: bool,
     /// Somebody writes what is pending, and looks again before he stops.
@@ -62,15 +66,19 @@ pub struct Owned {
 }
 
 impl Account {
-    /// Counts a denied request. The host is hostile and may be empty.
-    pub fn deny(&mut self, host: &str, reason: Reason, now: Timestamp) {
+    /// Counts a denied request. The host is hostile and may be empty. Whether that made what is pending more urgent: it is the
+    /// first of its kind.
+    pub fn deny(&mut self, host: &str, reason: Reason, now: Timestamp) -> bool {
         let egress = &mut self.pending.egress;
         egress.denied = egress.denied.saturating_add(1);
-        if !host.is_empty() {
-            let host = host.chars().take(MAX_NAME).collect();
-            let reason = Some(reason.as_str().to_owned());
-            add_host(&mut egress.last_denied, DeniedHost { host, count: 1, at: seconds(now), reason });
+        if host.is_empty() {
+            return false;
         }
+        let host: String = host.chars().take(MAX_NAME).collect();
+        let is_first = self.news.is_first(&host, reason);
+        let reason = Some(reason.as_str().to_owned());
+        add_host(&mut egress.last_denied, DeniedHost { host, count: 1, at: seconds(now), reason });
+        is_first && self.pace.urge(Urgency::News)
     }
 
     /// Counts what was allowed.
@@ -96,8 +104,15 @@ impl Account {
         let is_first = !std::mem::replace(&mut self.is_isolated, true);
         if is_first {
             self.pending.isolated = Some(isolation);
+            self.pace.urge(Urgency::Awaited);
         }
         is_first
+    }
+
+    /// Takes what is to be written, and the object as it was last seen.
+    pub fn take(&mut self) -> (Pending, Option<Seen>) {
+        self.pace.begin();
+        (std::mem::take(&mut self.pending), self.seen.take())
     }
 
     /// Whether the caller must now write what is pending: there is something and nobody does.

@@ -5,15 +5,47 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::INTERVAL;
+
 #[derive(Debug, Default)]
 pub struct Pace {
     last: Option<Instant>,
+    urgency: Urgency,
+}
+
+/// How soon what is pending has to be written.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Urgency {
+    /// When it is the workspace's turn among all that have something to say.
+    #[default]
+    Turn,
+    /// However many they are, [`INTERVAL`] after what was written last.
+    News,
+    /// At once: somebody waits for it.
+    Awaited,
 }
 
 impl Pace {
     /// How long the next write has to wait, with this pause between two.
     pub fn wait(&self, now: Instant, pause: Duration) -> Duration {
+        let pause = match self.urgency {
+            Urgency::Turn => pause,
+            Urgency::News => INTERVAL.min(pause),
+            Urgency::Awaited => Duration::ZERO,
+        };
         self.last.map_or(Duration::ZERO, |last| pause.saturating_sub(now.saturating_duration_since(last)))
+    }
+
+    /// What is pending is at least as urgent as this; whether it was less before.
+    pub fn urge(&mut self, urgency: Urgency) -> bool {
+        let is_more = self.urgency < urgency;
+        self.urgency = self.urgency.max(urgency);
+        is_more
+    }
+
+    /// Takes note that what is pending is being written. If that fails, it takes its turn.
+    pub fn begin(&mut self) {
+        self.urgency = Urgency::Turn;
     }
 
     /// Takes note of a write, successful or not.
@@ -35,5 +67,23 @@ mod tests {
             let now = start + Duration::from_millis(after);
             assert_eq!(pace.wait(now, pause), Duration::from_millis(wait), "{after} ms later");
         }
+    }
+
+    #[test]
+    fn what_is_urgent_waits_less_until_it_is_tried() {
+        let (mut pace, start, pause) = (Pace::default(), Instant::now(), INTERVAL * 30);
+        pace.wrote(start);
+        for (urgency, is_more, wait) in [
+            (Urgency::Turn, false, pause),
+            (Urgency::News, true, INTERVAL),
+            (Urgency::News, false, INTERVAL),
+            (Urgency::Awaited, true, Duration::ZERO),
+            (Urgency::News, false, Duration::ZERO),
+        ] {
+            assert_eq!(pace.urge(urgency), is_more, "{urgency:?}");
+            assert_eq!(pace.wait(start, pause), wait, "{urgency:?}");
+        }
+        pace.begin();
+        assert_eq!(pace.wait(start, pause), pause);
     }
 }

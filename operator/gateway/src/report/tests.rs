@@ -124,6 +124,50 @@ async fn what_goes_on_is_written_each_second_and_more_seldom_only_if_many_go_on(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_denial_that_is_news_is_seen_within_two_seconds_however_many_others_write() {
+    let mut server = server();
+    for _ in 0..RATE * 60 {
+        server.reports.writers.spawn(std::future::pending::<()>());
+    }
+    assert_eq!(server.reports.pause(), MAX_PAUSE);
+    server.deny();
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (patch, answer) = server.patch().await;
+    send(answer, 200, &workspace("2", &patch["status"]));
+    let start = Instant::now();
+    server.deny();
+    sleep(INTERVAL / 10).await;
+    server.reports.denied(&server.session, "other.example", Reason::HostNotAllowed);
+    let (patch, answer) = server.patch().await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(patch["status"]["egress"]["lastDenied"][0]["host"], "other.example");
+    send(answer, 200, &workspace("3", &patch["status"]));
+    // What is said already takes its turn.
+    server.deny();
+    let (_, answer) = server.patch().await;
+    assert!(start.elapsed() >= MAX_PAUSE, "{:?}", start.elapsed());
+    send(answer, 200, &workspace("4", &json!({})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ever_more_hosts_are_written_each_second_at_most() {
+    let mut server = server();
+    server.deny();
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (mut patch, mut answer) = server.patch().await;
+    let start = Instant::now();
+    for second in 1..=5 {
+        for host in 0..10 {
+            let host = format!("{second}-{host}.example");
+            server.reports.denied(&server.session, &host, Reason::HostNotAllowed);
+        }
+        send(answer, 200, &workspace("1", &patch["status"]));
+        (patch, answer) = server.patch().await;
+        assert_eq!(start.elapsed().as_secs(), second);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn b20_what_two_replicas_set_aside_is_one_budget() {
     let mut server = server();
     let life = (Purse::Class, 100);

@@ -10,7 +10,9 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use hickory_resolver::{
+    TokioResolver, config::LookupIpStrategy, net::runtime::TokioRuntimeProvider, proto::rr, system_conf,
+};
 use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
 use ws_policy::addresses::Special;
@@ -21,6 +23,8 @@ const CACHED: u64 = 1_024;
 const MAX_TTL: Duration = Duration::from_mins(1);
 /// Addresses of one name that are tried.
 const TRIED: usize = 8;
+/// Where a cluster has its names unless it is told otherwise.
+const CLUSTER: &str = "cluster.local";
 
 /// Finds the addresses of a name.
 pub trait Lookup: Send + Sync {
@@ -33,6 +37,8 @@ pub struct Resolve {
     lookup: Arc<dyn Lookup>,
     /// Addresses that no name may have.
     special: Arc<Special>,
+    /// The cluster's domain.
+    cluster: Arc<str>,
     /// Whether names are the world's, and not those of the cluster's services.
     is_outside: bool,
 }
@@ -45,32 +51,39 @@ pub struct OnlySpecialAddresses;
 impl Resolve {
     /// Asks `lookup`, and takes no address of a host outside that is special.
     pub fn new(lookup: impl Lookup + 'static, special: Special) -> Self {
-        Self { lookup: Arc::new(lookup), special: Arc::new(special), is_outside: true }
+        let cluster = CLUSTER.into();
+        Self { lookup: Arc::new(lookup), special: Arc::new(special), cluster, is_outside: true }
     }
 
     /// Asks the servers that `/etc/resolv.conf` names.
     pub fn from_system(special: Special) -> anyhow::Result<Self> {
-        let mut builder = TokioResolver::builder_tokio()?;
-        let options = builder.options_mut();
+        let (config, mut options) = system_conf::read_system_conf()?;
+        let cluster = cluster(config.search());
         options.timeout = TIMEOUT;
         options.attempts = 2;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.cache_size = CACHED;
         options.positive_max_ttl = Some(MAX_TTL);
         options.negative_max_ttl = Some(Duration::ZERO);
-        Ok(Self::new(builder.build()?, special))
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Ok(Self::new(resolver.with_options(options).build()?, special).in_cluster(cluster.as_deref()))
+    }
+
+    /// The same where the cluster has this domain, if it is known.
+    fn in_cluster(self, domain: Option<&str>) -> Self {
+        Self { cluster: domain.map_or(self.cluster, Into::into), ..self }
     }
 
     /// The same for names of services, whose addresses are the cluster's: none but these are special.
     #[must_use]
     pub fn of_services(&self, special: Special) -> Self {
-        Self { lookup: self.lookup.clone(), special: Arc::new(special), is_outside: false }
+        Self { special: Arc::new(special), is_outside: false, ..self.clone() }
     }
 
     async fn addresses(self, name: Name) -> io::Result<vec::IntoIter<SocketAddr>> {
-        let Self { lookup, special, is_outside } = self;
-        // The root's dot keeps the resolver's search list away, which names of services need.
-        let name = if is_outside { format!("{name}.") } else { name.to_string() };
+        let Self { lookup, special, cluster, is_outside } = self;
+        // The root's dot keeps the resolver's search list away: in a domain of the node's, anybody may answer for a service.
+        let name = if is_outside { format!("{name}.") } else { format!("{name}.{cluster}.") };
         let found = lookup.addresses(name).await?;
         let addresses: Vec<_> = found
             .iter()
@@ -83,6 +96,16 @@ impl Resolve {
         }
         Ok(addresses.into_iter())
     }
+}
+
+/// The cluster's domain, which the kubelet writes into the search list before the node's own: `NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN`.
+fn cluster(search: &[rr::Name]) -> Option<String> {
+    search.iter().find_map(|name| {
+        let name = name.to_ascii().to_lowercase();
+        let (first, rest) = name.trim_end_matches('.').split_once('.')?;
+        let domain = if first == "svc" { rest } else { rest.strip_prefix("svc.")? };
+        (!domain.is_empty()).then(|| domain.to_owned())
+    })
 }
 
 impl Lookup for TokioResolver {

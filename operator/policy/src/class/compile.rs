@@ -74,36 +74,17 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
     let preset = preset.map(|(name, preset)| (name.clone(), preset.version));
     let full = expand(written)?;
     let (hosts, scheme, ports) = destinations(&full)?;
-    let access = match (&full.passthrough, &full.allow) {
-        (Some(_), None) => Access::Uninspected,
-        (None, Some(allow)) if !allow.is_empty() => {
-            let packages = full.packages.as_ref().map(Gate::of);
-            let allowances: Vec<_> = allow
-                .iter()
-                .map(|requests| allowance(requests, packages.as_ref()))
-                .collect::<Result<_, _>>()?;
-            if packages.is_some() && allowances.iter().all(|allowance| allowance.package.is_none()) {
-                return Err("nothing that it allows says where packages are: leave `packages` out".to_owned());
-            }
-            Access::Requests(allowances)
-        }
-        _ => return Err("say what is allowed: `allow`, a `preset`, or `passthrough`".to_owned()),
-    };
+    let access = access(&full)?;
     let credential = full.credential.as_ref().map(credential).transpose()?;
-    let Limits { upload, request, not_found } =
-        full.budget.as_ref().map(budget).transpose()?.unwrap_or_default();
-    match (&access, &credential) {
-        (Access::Uninspected, Some(_)) => {
-            return Err("nothing can be put into what is passed through: leave the credential out".to_owned());
-        }
-        (Access::Uninspected, None) if upload.is_none() => {
-            return Err("what is passed through has a `budget.upload`".to_owned());
-        }
-        (_, Some(_)) if scheme == Scheme::Http && full.service.is_none() => {
+    let limits = full.budget.as_ref().map(budget).transpose()?.unwrap_or_default();
+    match &access {
+        Access::Uninspected => can_pass_through(credential.as_ref(), limits)?,
+        Access::Requests(_) if credential.is_some() && scheme == Scheme::Http && full.service.is_none() => {
             return Err("a credential is sent over https only".to_owned());
         }
-        _ => {}
+        Access::Requests(_) => {}
     }
+    let Limits { upload, request, not_found } = limits;
     let is_service = full.service.is_some();
     Ok(Rule {
         name: full.name,
@@ -121,13 +102,45 @@ fn rule(written: &EgressRule) -> Result<Rule, String> {
     })
 }
 
+fn access(full: &EgressRule) -> Result<Access, String> {
+    let allow = match (&full.passthrough, &full.allow) {
+        (Some(_), None) => return Ok(Access::Uninspected),
+        (None, Some(allow)) if !allow.is_empty() => allow,
+        _ => return Err("say what is allowed: `allow`, a `preset`, or `passthrough`".to_owned()),
+    };
+    let packages = full.packages.as_ref().map(Gate::of);
+    let compiled = allow.iter().map(|requests| allowance(requests, packages.as_ref()));
+    let allowances: Vec<_> = compiled.collect::<Result<_, _>>()?;
+    if packages.is_some() && allowances.iter().all(|allowance| allowance.package.is_none()) {
+        return Err("nothing that it allows says where packages are: leave `packages` out".to_owned());
+    }
+    Ok(Access::Requests(allowances))
+}
+
+/// What nobody looks into: not where one request ends, nor what is answered.
+fn can_pass_through(credential: Option<&Credential>, limits: Limits) -> Result<(), String> {
+    let Limits { upload, request, not_found } = limits;
+    if credential.is_some() {
+        return Err("nothing can be put into what is passed through: leave the credential out".to_owned());
+    }
+    if upload.is_none() {
+        return Err("what is passed through has a `budget.upload`".to_owned());
+    }
+    if request.is_some() || not_found.is_some() {
+        return Err("the requests of what is passed through are not seen: leave `budget.request` and \
+                    `budget.notFound` out"
+            .to_owned());
+    }
+    Ok(())
+}
+
 fn destinations(full: &EgressRule) -> Result<(Vec<String>, Scheme, Vec<u16>), String> {
     if let Some(service) = &full.service {
         let egress::Service { namespace, name, port } = service;
         let host = format!("{name}.{namespace}.svc");
         let is_exact = Host::parse(&host).is_ok_and(|parsed| parsed.as_str() == host);
         if !is_exact || name.contains('.') || namespace.contains('.') {
-            return Err(format!("\"{name}\" in \"{namespace}\" is no name of a service"));
+            return Err(format!("\"{name}\" in \"{namespace}\" is not a valid name of a service"));
         }
         return Ok((vec![host], Scheme::Http, vec![*port]));
     }
@@ -135,7 +148,7 @@ fn destinations(full: &EgressRule) -> Result<(Vec<String>, Scheme, Vec<u16>), St
     for host in &hosts {
         let is_exact = Host::parse(host).is_ok_and(|parsed| parsed.as_str() == host && !parsed.is_address());
         if !is_exact || !host.contains('.') {
-            return Err(format!("\"{host}\" is no exact host name in lower case"));
+            return Err(format!("\"{host}\" is not a valid host: write an exact name in lower case"));
         }
     }
     Ok((hosts, full.scheme.unwrap_or_default(), full.ports.clone().unwrap_or_default()))
@@ -180,7 +193,8 @@ fn shared(written: &egress::Budget) -> Result<Option<u64>, String> {
 }
 
 fn whole(quantity: &Quantity) -> Result<u64, String> {
-    bytes(quantity).ok_or_else(|| format!("\"{}\" is no number of bytes, as 64Ki or 256Mi are", quantity.0))
+    bytes(quantity)
+        .ok_or_else(|| format!("\"{}\" is not a valid number of bytes, as 64Ki or 256Mi are", quantity.0))
 }
 
 #[cfg(test)]
@@ -226,16 +240,34 @@ mod tests {
         let secret = json!({"secretName": "s", "key": "k"});
         for (members, expected) in [
             (json!({}), ""),
-            (json!({"hosts": ["A.example"]}), "\"A.example\" is no exact host name in lower case"),
-            (json!({"hosts": ["*.example"]}), "\"*.example\" is no exact host name in lower case"),
-            (json!({"hosts": ["a.example."]}), "\"a.example.\" is no exact host name in lower case"),
-            (json!({"hosts": ["localhost"]}), "\"localhost\" is no exact host name in lower case"),
-            (json!({"hosts": ["10.0.0.1"]}), "\"10.0.0.1\" is no exact host name in lower case"),
-            (json!({"hosts": ["0x7f.1"]}), "\"0x7f.1\" is no exact host name in lower case"),
+            (
+                json!({"hosts": ["A.example"]}),
+                "\"A.example\" is not a valid host: write an exact name in lower case",
+            ),
+            (
+                json!({"hosts": ["*.example"]}),
+                "\"*.example\" is not a valid host: write an exact name in lower case",
+            ),
+            (
+                json!({"hosts": ["a.example."]}),
+                "\"a.example.\" is not a valid host: write an exact name in lower case",
+            ),
+            (
+                json!({"hosts": ["localhost"]}),
+                "\"localhost\" is not a valid host: write an exact name in lower case",
+            ),
+            (
+                json!({"hosts": ["10.0.0.1"]}),
+                "\"10.0.0.1\" is not a valid host: write an exact name in lower case",
+            ),
+            (
+                json!({"hosts": ["0x7f.1"]}),
+                "\"0x7f.1\" is not a valid host: write an exact name in lower case",
+            ),
             (json!({"hosts": []}), "name its `hosts`"),
             (
                 json!({"hosts": null, "service": {"namespace": "m", "name": "O", "port": 80}}),
-                "\"O\" in \"m\" is no name of a service",
+                "\"O\" in \"m\" is not a valid name of a service",
             ),
             (json!({"allow": []}), "say what is allowed: `allow`, a `preset`, or `passthrough`"),
             (json!({"scheme": "http", "credential": secret}), "a credential is sent over https only"),
@@ -243,11 +275,14 @@ mod tests {
                 json!({"credential": {"secretName": "s", "key": "k", "header": "host"}}),
                 "header host cannot be passed on",
             ),
-            (json!({"budget": {"upload": "1.5Mi"}}), "\"1.5Mi\" is no number of bytes, as 64Ki or 256Mi are"),
+            (
+                json!({"budget": {"upload": "1.5Mi"}}),
+                "\"1.5Mi\" is not a valid number of bytes, as 64Ki or 256Mi are",
+            ),
             (requests(json!({"methods": ["CONNECT"]})), "method CONNECT cannot be allowed"),
             (requests(json!({"methods": ["TRACE"]})), "method TRACE cannot be allowed"),
             (requests(json!({"paths": ["/a/../b"]})), "path \"/a/../b\": the path has a segment `.` or `..`"),
-            (requests(json!({"query": ["a=b&c"]})), "query \"a=b&c\" is no `name` or `name=value`"),
+            (requests(json!({"query": ["a=b&c"]})), "query \"a=b&c\" is not a valid `name` or `name=value`"),
             (
                 requests(json!({"headers": [{"name": "authorization"}]})),
                 "header authorization cannot be passed on",
@@ -258,7 +293,7 @@ mod tests {
             ),
             (
                 requests(json!({"body": {"max": "1Mi", "json": {"forbidden": ["a[0]"]}}})),
-                "`a[0]` is no place in a document: write `key`, `key.key` or `key[].key`",
+                "`a[0]` is not a valid place in a document: write `key`, `key.key` or `key[].key`",
             ),
             (
                 requests(json!({"body": {"max": "33Mi", "json": {"required": ["a"]}}})),
@@ -280,6 +315,10 @@ mod tests {
             problems(json!({"rules": [rule]})).join("; ")
         };
         assert_eq!(rule(json!({"budget": {"upload": "1Mi"}})), "");
+        for budget in [json!({"upload": "1Mi", "request": "4Ki"}), json!({"upload": "1Mi", "notFound": 5})] {
+            let said = rule(json!({"budget": budget}));
+            assert!(said.ends_with("leave `budget.request` and `budget.notFound` out"), "{budget}: {said}");
+        }
         assert!(rule(json!({})).ends_with("what is passed through has a `budget.upload`"));
         let with_credential =
             rule(json!({"budget": {"upload": "1Mi"}, "credential": {"secretName": "s", "key": "k"}}));
@@ -311,9 +350,9 @@ mod tests {
         assert_eq!(
             problems(egress),
             [
-                "egress rule \"a\": \"x\" is no exact host name in lower case",
+                "egress rule \"a\": \"x\" is not a valid host: write an exact name in lower case",
                 "egress rule \"b\": another rule has this name",
-                "\"much\" is no number of bytes, as 64Ki or 256Mi are",
+                "\"much\" is not a valid number of bytes, as 64Ki or 256Mi are",
             ]
         );
     }

@@ -23,6 +23,9 @@ pub enum Denied {
     WebSocket { host: Host, rule: String, path: Path, is_asked: bool },
     #[error("{host} denied: rule \"{rule}\" does not name package \"{package}\"")]
     PackageNotAllowed { host: Host, rule: String, package: String },
+    /// It may be fetched, but more stands in the path than registries need. Of a path that tells no package, that is empty.
+    #[error("{host} denied by rule \"{rule}\": the {{{placeholder}}} in this path does not belong to {}", match package.as_str() { "" => "a registry".to_owned(), package => format!("package {package}") })]
+    PackagePath { host: Host, rule: String, package: String, placeholder: String },
     #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
     QueryNotAllowed { host: Host, rule: String, parameter: String },
     #[error("{host} denied: rule \"{rule}\" allows {} here", match max { 0 => "no body".to_owned(), max => format!("a body of {max} bytes at most") })]
@@ -42,9 +45,10 @@ impl Denied {
             Self::RequestNotAllowed { .. } => 4,
             Self::WebSocket { .. } => 5,
             Self::PackageNotAllowed { .. } => 6,
-            Self::QueryNotAllowed { .. } => 7,
-            Self::BodyTooLong { .. } => 8,
-            Self::Body { .. } => 9,
+            Self::PackagePath { .. } => 7,
+            Self::QueryNotAllowed { .. } => 8,
+            Self::BodyTooLong { .. } => 9,
+            Self::Body { .. } => 10,
         }
     }
 }

@@ -347,18 +347,18 @@ fn go_asks_its_checksum_database_for_what_it_may_fetch_alone() {
 fn a_file_is_of_the_package_that_its_name_begins_with() {
     let policy = |packages| of_registry("pypi", &packages);
     let (named, any) = (policy(json!({"names": ["WS_shop"]})), policy(json!({"minimumAge": "1h"})));
-    for (path, is_named) in [
-        ("/simple/ws-shop/", true),
-        ("/simple/ws-shop2/", false),
-        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl", true),
-        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl.metadata", true),
-        ("/packages/WS.Shop-1.0.tar.gz", true),
-        ("/packages/1c/db/0c/ws_shop2-1.0-py3-none-any.whl", false),
-        ("/packages/1c/db/ws_shop-1.0/evil-1.0.tar.gz", false),
+    for (path, is_named, is_any) in [
+        ("/simple/ws-shop/", true, true),
+        ("/simple/ws-shop2/", false, true),
+        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl", true, true),
+        ("/packages/1c/db/0c/ws_shop-1.0-py3-none-any.whl.metadata", true, true),
+        ("/packages/WS.Shop-1.0.tar.gz", true, true),
+        ("/packages/1c/db/0c/ws_shop2-1.0-py3-none-any.whl", false, true),
+        ("/packages/1c/db/ws_shop-1.0/evil-1.0.tar.gz", false, false),
     ] {
         let request = request("GET", &format!("https://pypi.example.com{path}"), Length::None);
         assert_eq!(verdict(&named, &request).is_ok(), is_named, "{path}");
-        assert_eq!(verdict(&any, &request), Ok("pypi".to_owned()), "{path}");
+        assert_eq!(verdict(&any, &request).is_ok(), is_any, "{path}");
     }
 }
 

@@ -28,10 +28,7 @@ pub fn allowed_by<'a>(
         .flat_map(|rule| rule.allow.iter().flatten().map(move |requests| (rule, requests)))
         .filter(|(rule, requests)| {
             has_head(requests, &asked.request)
-                && rule
-                    .packages
-                    .as_ref()
-                    .is_none_or(|packages| has_package(requests, packages, locked, &asked.request))
+                && has_package(requests, rule.packages.as_ref(), locked, &asked.request)
         })
         .collect();
     let is_looked_into = by_head.first()?.1.body.as_ref().is_some_and(|body| body.json.is_some());
@@ -75,24 +72,26 @@ fn has_head(requests: &Requests, request: &Request) -> bool {
 }
 
 /// Whether the path names a package that may be fetched, and holds nothing else that a registry does not need.
-fn has_package(requests: &Requests, packages: &Packages, locked: &Locked, request: &Request) -> bool {
+fn has_package(requests: &Requests, packages: Option<&Packages>, locked: &Locked, request: &Request) -> bool {
     let Some(package) = &requests.package else { return true };
-    if packages.names.is_none() && packages.from_lockfiles.is_none() {
-        return true;
-    }
     let found = requests.paths.iter().find_map(|pattern| stands(pattern, request.path.as_str())).unwrap();
     let spelled = |text: &str| if package.normalized { normalized(text) } else { text.to_owned() };
     let names: Vec<String> =
         found.iter().filter(|(name, _)| *name == "x").map(|(_, text)| spelled(text)).collect();
-    let is_named =
-        packages.names.iter().flatten().map(|name| spelled(name)).any(|name| match name.strip_suffix('*') {
+    let is_among = |listed: &[String]| {
+        listed.iter().map(|name| spelled(name)).any(|name| match name.strip_suffix('*') {
             Some(start) => names[0].starts_with(start),
             None => names[0] == name,
-        });
-    let is_locked = packages.from_lockfiles.is_some_and(|registry| locked.of(registry).contains(&names[0]));
+        })
+    };
+    let is_locked = |registry| locked.of(registry).contains(&names[0]);
+    let is_named = packages.is_none_or(|packages| match (&packages.names, packages.from_lockfiles) {
+        (None, None) => true,
+        (listed, registry) => listed.as_deref().is_some_and(is_among) || registry.is_some_and(is_locked),
+    });
     let is_version =
         |text: &str| text.trim_start_matches('v').starts_with(|letter: char| letter.is_ascii_digit());
-    (is_named || is_locked)
+    is_named
         && names.iter().all(|name| *name == names[0])
         && found.iter().all(|(name, text)| !text.contains('%') && (*name != "version" || is_version(text)))
 }

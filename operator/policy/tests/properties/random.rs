@@ -120,15 +120,16 @@ fn rule() -> impl Strategy<Value = Value> {
     prop_oneof![8 => outside, 1 => service, 1 => passed_through]
 }
 
-/// A rule that holds packages by names, those of lockfiles, neither or both.
+/// A rule that holds packages by names, those of lockfiles, neither or both, or says no more than where they are.
 fn registry() -> impl Strategy<Value = Value> {
     let requests = (subsequence(REGISTRY, 2..=6), any::<bool>()).prop_map(|(paths, normalized)| {
         json!({"methods": ["GET", "POST"], "paths": paths, "query": ["*"], "body": {"max": "1000"}, "package": {"name": "{x}", "normalized": normalized}})
     });
     let names = option::of(subsequence(&["a", "b", "b*", "*", "B:b"][..], 1..=3));
     let locked = option::of(select(&["npm", "go"][..]));
-    (subsequence(HOSTS, 1..=2), vec(requests, 1..=2), names, locked).prop_map(
-        |(hosts, allow, names, locked)| {
+    let is_gated = prop_oneof![5 => Just(true), 1 => Just(false)];
+    (subsequence(HOSTS, 1..=2), vec(requests, 1..=2), names, locked, is_gated).prop_map(
+        |(hosts, allow, names, locked, is_gated)| {
             let mut packages = json!({"minimumAge": "1h"});
             if let Some(names) = names {
                 packages["names"] = json!(names);
@@ -136,7 +137,8 @@ fn registry() -> impl Strategy<Value = Value> {
             if let Some(registry) = locked {
                 packages["fromLockfiles"] = registry.into();
             }
-            json!({"hosts": hosts, "allow": allow, "packages": packages})
+            let gated = json!({"hosts": hosts, "allow": allow, "packages": packages});
+            if is_gated { gated } else { json!({"hosts": hosts, "allow": allow}) }
         },
     )
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use ws_policy::decide::{Decision, Denied};
 
-use super::{holds, policy, verdict};
+use super::{Paths, holds, policy, verdict};
 
 /// As apt writes them: `+`, `~` and `:` of versions are encoded.
 const ALLOWED: &[&str] = &[
@@ -31,8 +31,9 @@ const ALLOWED: &[&str] = &[
     "/libc6_2.36-9_amd64.deb",
 ];
 
-const HELD: &[&str] = &[
-    "/debian/pool/main/e/evil/evil_1.0_amd64.deb",
+const UNNAMED: &[&str] = &["/debian/pool/main/e/evil/evil_1.0_amd64.deb", "/evil_1.0_amd64.deb"];
+
+const MISFITS: &[&str] = &[
     "/debian/pool/main/g/glibc/libc6_CANARY_amd64.deb",
     "/debian/pool/%C3%A9/libc6_2.36-9_amd64.deb",
     "/dists/stable/main/binary-amd64/by-hash/SHA256/CANARY",
@@ -42,8 +43,8 @@ const HELD: &[&str] = &[
 #[test]
 fn b19_apt_reads_what_a_repository_says_of_itself_and_named_packages() {
     let long = format!("/{}/InRelease", "a".repeat(129));
-    let held: Vec<_> = HELD.iter().copied().chain([long.as_str()]).collect();
-    holds("debian", &["libc6", "libstdc++6"], ALLOWED, &held);
+    let misfits: Vec<_> = MISFITS.iter().copied().chain([long.as_str()]).collect();
+    holds("debian", &["libc6", "libstdc++6"], &Paths { named: ALLOWED, unnamed: UNNAMED, misfits: &misfits });
 }
 
 #[test]

@@ -68,7 +68,7 @@ async fn b13_a_token_of_somebody_else_is_none_also_when_it_comes_first() {
 #[tokio::test]
 async fn a_pod_may_talk_before_the_watch_has_brought_its_host_key() {
     let gateway = gateway().await;
-    gateway.judge.send_modify(|policies| policies.remove_workspace("ws-uid"));
+    gateway.judge.send_if_modified(|policies| policies.remove_workspace("ws-uid"));
     let asked = gateway.send(REQUEST.as_bytes());
     let watched = async {
         tokio::time::sleep(Duration::from_millis(100)).await;

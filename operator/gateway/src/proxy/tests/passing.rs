@@ -137,8 +137,10 @@ async fn a13_a_stream_is_cut_when_the_policy_changes() {
         };
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = first_event(&mut stream).await;
-        gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
-        gateway.judge.send_modify(|policies| policies.insert_class(class(&json!([]))));
+        gateway
+            .judge
+            .send_if_modified(|policies| policies.insert_class(class(&json!([rule(&server, &allow)]))));
+        gateway.judge.send_if_modified(|policies| policies.insert_class(class(&json!([]))));
         let cut = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
         assert!(cut.is_ok(), "it is cut");
         assert!(!answer.ends_with(b"0\r\n\r\n"), "and does not look whole");

@@ -224,7 +224,7 @@ async fn a13_b21_a_conversation_ends_when_the_policy_does_not_allow_it_any_more(
         gateway.judge.send_replace(policies_with(&rules(port, &json!({}))));
         let mut socket = gateway.web_socket(port, "/talk").await.unwrap();
         let now = rules_then.as_ref().map_or_else(|| json!([]), |more| rules(port, more));
-        gateway.judge.send_modify(|policies| policies.insert_class(class(&now)));
+        gateway.judge.send_if_modified(|policies| policies.insert_class(class(&now)));
         let patience = Duration::from_millis(if goes_on { 500 } else { 5_000 });
         assert_eq!(is_over(&mut socket, patience).await, !goes_on, "{now}");
         drop(socket);

@@ -167,9 +167,23 @@ async fn b14_the_address_that_was_looked_at_is_the_one_that_is_dialled() {
     let (dialled, accepted) = tokio::join!(dial(anywhere), listener.accept());
     dialled.unwrap();
     accepted.unwrap();
-    assert_eq!(service.asked(), [NAME], "the names of services are searched for");
+    assert_eq!(service.asked(), [format!("{NAME}.cluster.local.")], "services are the cluster's");
     let at_node = dial(service.resolve().of_services(Special::of_nodes())).await;
     assert!(at_node.is_err(), "whoever wrote its endpoints, a service is not at the node");
+}
+
+/// Asks this server, with this search list.
+fn asking(server: SocketAddr, search: &[&str]) -> Resolve {
+    let mut servers = NameServerConfig::udp(server.ip());
+    for connection in &mut servers.connections {
+        connection.port = server.port();
+    }
+    let search = search.iter().map(|name| name.parse().unwrap()).collect();
+    let config = ResolverConfig::from_parts(None, search, vec![servers]);
+    let domain = cluster(config.search());
+    let resolver =
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
+    Resolve::new(resolver, Special::default()).in_cluster(domain.as_deref())
 }
 
 /// Answers every question for the addresses of a name with another name's, as far as `aliases` say so, and its address.
@@ -209,17 +223,46 @@ async fn b14_an_alias_is_as_good_as_where_it_leads() {
         ("outside.example", "edge.provider.example", [20, 0, 114, 80]),
     ])
     .await;
-    let mut servers = NameServerConfig::udp(server.ip());
-    for connection in &mut servers.connections {
-        connection.port = server.port();
-    }
-    let config = ResolverConfig::from_name_servers(vec![servers]);
-    let resolver =
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
-    let resolve = Resolve::new(resolver, Special::default());
+    let resolve = asking(server, &[]);
     for name in ["inside.example", "metadata.example"] {
         let refused = dialled(&resolve, name).await.unwrap_err();
         assert!(is_for_special_addresses(&refused), "{name}: {refused}");
     }
     assert_eq!(dialled(&resolve, "outside.example").await.unwrap(), [PUBLIC], "the control");
+}
+
+#[test]
+fn the_clusters_domain_is_the_kubelets_word() {
+    for (search, expected) in [
+        (
+            &["ws-system.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"][..],
+            Some("cluster.local"),
+        ),
+        (&["ws-system.svc.K8s.acme.example.", "svc.k8s.acme.example."], Some("k8s.acme.example")),
+        (&["svc.cluster.local"], Some("cluster.local")),
+        (&["corp.example", "example"], None),
+        (&["svc", "a.svc"], None),
+        (&[], None),
+    ] {
+        let search: Vec<rr::Name> = search.iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(cluster(&search).as_deref(), expected, "{search:?}");
+    }
+}
+
+#[tokio::test]
+async fn b14_a_service_that_the_cluster_does_not_know_is_asked_for_nowhere_else() {
+    let anywhere = || Special::only(Vec::new());
+    // What a company's wildcard makes of the name of a service.
+    let server = name_server(&[
+        ("ollama.models.svc.corp.example", "evil.corp.example", [10, 77, 0, 10]),
+        ("ollama.models.svc", "evil.corp.example", [10, 77, 0, 10]),
+        ("vllm.models.svc.k8s.acme.example", "vllm.acme.example", [10, 96, 0, 17]),
+    ])
+    .await;
+    let search =
+        ["ws-system.svc.k8s.acme.example", "svc.k8s.acme.example", "k8s.acme.example", "corp.example"];
+    let services = asking(server, &search).of_services(anywhere());
+    let found = dialled(&services, "ollama.models.svc").await;
+    assert!(found.as_ref().is_ok_and(Vec::is_empty) || found.is_err(), "{found:?}");
+    assert_eq!(dialled(&services, "vllm.models.svc").await.unwrap(), ["10.96.0.17"], "the control");
 }

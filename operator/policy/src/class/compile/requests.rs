@@ -65,7 +65,7 @@ impl Gate {
 pub(super) fn allowance(written: &Requests, packages: Option<&Gate>) -> Result<Allowance, String> {
     let method = |method: &String| match method.as_str() {
         "CONNECT" | "TRACE" => Err(format!("method {method} cannot be allowed")),
-        method => Method::from_str(method).map_err(|_| format!("\"{method}\" is no method")),
+        method => Method::from_str(method).map_err(|_| format!("\"{method}\" is not a valid method")),
     };
     let path = |path: &String| path.parse().map_err(|error| format!("path \"{path}\": {error}"));
     let paths: Vec<PathPattern> = written.paths.iter().map(path).collect::<Result<_, _>>()?;
@@ -76,7 +76,7 @@ pub(super) fn allowance(written: &Requests, packages: Option<&Gate>) -> Result<A
         query: query(&written.query)?,
         headers: written.headers.iter().map(header).collect::<Result<_, _>>()?,
         body: written.body.as_ref().map(body).transpose()?,
-        package: package.flatten(),
+        package,
         web_socket: written.web_socket.as_ref().map(|socket| web_socket(socket, written)).transpose()?,
     })
 }
@@ -85,7 +85,7 @@ fn package(
     asked: &egress::Package,
     paths: &[PathPattern],
     gate: Option<&Gate>,
-) -> Result<Option<PackageRule>, String> {
+) -> Result<PackageRule, String> {
     let name: Option<PackageName> =
         asked.name.as_ref().map(|name| name.parse()).transpose().map_err(|error| format!("{error}"))?;
     if let Some((name, path)) =
@@ -96,15 +96,13 @@ fn package(
     let as_asked = |names: Arc<[String]>| {
         if asked.normalized { names.iter().map(|name| normalized(name)).collect() } else { names }
     };
-    Ok(gate.map(|gate| PackageRule {
-        names: gate.names.clone().map(|(names, locked)| PackageNames {
-            asked: name,
-            written: as_asked(names),
-            locked,
-        }),
+    let names = gate.and_then(|gate| gate.names.clone());
+    Ok(PackageRule {
+        asked: name,
+        names: names.map(|(names, locked)| PackageNames { written: as_asked(names), locked }),
         is_normalized: asked.normalized,
-        minimum_age: gate.minimum_age.filter(|_| asked.version),
-    }))
+        minimum_age: gate.and_then(|gate| gate.minimum_age).filter(|_| asked.version),
+    })
 }
 
 fn web_socket(socket: &egress::WebSocket, written: &Requests) -> Result<u64, String> {
@@ -126,7 +124,7 @@ fn query(written: &[String]) -> Result<QueryRule, String> {
         let parsed = Query::parse(parameter).map_err(|error| format!("query \"{parameter}\": {error}"))?;
         match parsed.pairs() {
             [pair] if parsed.to_string() == *parameter => Ok(pair.clone()),
-            _ => Err(format!("query \"{parameter}\" is no `name` or `name=value`")),
+            _ => Err(format!("query \"{parameter}\" is not a valid `name` or `name=value`")),
         }
     };
     Ok(QueryRule::Only(written.iter().map(parameter).collect::<Result<_, _>>()?))
@@ -141,7 +139,7 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     if NEVER_PASSED.contains(&name) {
         return Err(format!("header {name} cannot be passed on"));
     }
-    HeaderName::from_str(name).map_err(|_| format!("\"{name}\" is no header"))
+    HeaderName::from_str(name).map_err(|_| format!("\"{name}\" is not a valid header"))
 }
 
 fn body(written: &egress::Body) -> Result<BodyRule, String> {
