@@ -32,3 +32,4 @@ mod ssh;
 mod toolchains;
 mod upload;
 mod way_out;
+mod web_sockets;
