@@ -31,5 +31,6 @@ mod spellings;
 mod ssh;
 mod toolchains;
 mod upload;
+mod upstream_tls;
 mod way_out;
 mod web_sockets;
