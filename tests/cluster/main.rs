@@ -32,6 +32,7 @@ mod spellings;
 mod ssh;
 mod toolchains;
 mod upload;
+mod upstream_http2;
 mod upstream_tls;
 mod way_out;
 mod web_sockets;

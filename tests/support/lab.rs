@@ -60,6 +60,8 @@ struct Arrival {
 /// One line of the log of the providers of models.
 #[derive(Debug, Deserialize)]
 pub struct ModelRequest {
+    /// When it was answered, in seconds since 1970.
+    pub at: f64,
     pub host: String,
     /// The request line.
     pub request: String,
