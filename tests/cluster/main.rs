@@ -19,6 +19,7 @@ mod misuse;
 mod model_server;
 mod names;
 mod orphans;
+mod own_model;
 mod passthrough;
 mod pod;
 mod policy;
