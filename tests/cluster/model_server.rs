@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use tokio::sync::Mutex;
 use ws_tests::{
     lab::Lab,
     pod::{bare_pod, changed, start},
@@ -17,9 +18,11 @@ use crate::{
 };
 
 const EXAMPLE: &str = include_str!("../../docs/examples/model-server.yaml");
-const NAMESPACE: &str = "models";
-const NAME: &str = "ollama";
-const PORT: u16 = 11_434;
+pub(crate) const NAMESPACE: &str = "models";
+pub(crate) const NAME: &str = "ollama";
+pub(crate) const PORT: u16 = 11_434;
+/// The gateway may reach servers in one namespace, so that one test at a time has it.
+static NAMESPACE_IS_TAKEN: Mutex<()> = Mutex::const_new(());
 const COMPANY: &str = "10.77.0.10";
 /// In a model server's place: answers whatever it is asked, and prints it.
 const SERVER: &str = r#"
@@ -43,11 +46,16 @@ http.server.ThreadingHTTPServer(("", 11434), Model).serve_forever()
 "#;
 
 /// The example with a server that this machine can run, for as long as the test takes.
-async fn with_server(lab: &Lab, test: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+pub(crate) async fn with_server(
+    lab: &Lab,
+    command: &[&str],
+    test: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
+    let _taken = NAMESPACE_IS_TAKEN.lock().await;
     let (objects, _) = EXAMPLE.split_once("---\napiVersion: apps/v1").context("a Deployment comes last")?;
     let outcome = async {
         lab.kubectl_with(&["apply", "-f", "-"], objects).await?.ok()?;
-        let pod = bare_pod(NAME, &lab.workspace_image().await?, &["python3", "-c", SERVER]);
+        let pod = bare_pod(NAME, &lab.workspace_image().await?, command);
         start(lab, NAMESPACE, &changed(pod, &[("/metadata/labels", json!({"app": NAME}))])?).await?;
         test().await
     }
@@ -64,7 +72,7 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
         "service": {"namespace": NAMESPACE, "name": NAME, "port": PORT},
     }]);
     with_rules(rules, async |out| {
-        with_server(out.lab, async || {
+        with_server(out.lab, &["python3", "-c", SERVER], async || {
             let ask = async |path: &str, body: &str| {
                 let url = format!("http://{NAME}.{NAMESPACE}.svc:{PORT}{path}");
                 out.bash(&format!(

@@ -37,6 +37,8 @@ pub struct Lab {
     hosts: PathBuf,
     /// What the fake internet's providers of models were asked, one JSON object a line.
     models: PathBuf,
+    /// What the fake internet's host got that converses by WebSockets, one JSON object a line.
+    talks: PathBuf,
     /// Folder of the components' logs.
     logs: PathBuf,
     /// containerd's root.
@@ -58,12 +60,37 @@ struct Arrival {
 /// One line of the log of the providers of models.
 #[derive(Debug, Deserialize)]
 pub struct ModelRequest {
+    /// When it was answered, in seconds since 1970.
+    pub at: f64,
     pub host: String,
     /// The request line.
     pub request: String,
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: String,
+}
+
+/// One line of the log of the host that converses: a frame of a WebSocket, or what one was opened with.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frame {
+    conversation: u64,
+    /// `open`, `text`, `binary`, `cont`, `ping` and so on.
+    pub kind: String,
+    /// Of its message.
+    pub is_last: bool,
+    hex: String,
+    /// What was asked for, where it is `open`.
+    pub path: Option<String>,
+    /// What was offered with that.
+    pub extensions: Option<String>,
+}
+
+impl Frame {
+    /// What it carries.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&decoded(&self.hex).collect::<Vec<_>>()).into_owned()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +137,20 @@ impl Lab {
         // The last line may be half written.
         let requests = log.lines().filter_map(|line| serde_json::from_str::<ModelRequest>(line).ok());
         Ok(requests.filter(|request| request.body.contains(marker)).collect())
+    }
+
+    /// What the fake internet's host that converses got in each conversation in which `marker` is said or asked for.
+    pub fn heard(&self, marker: &str) -> Result<Vec<Vec<Frame>>> {
+        let log = fs::read_to_string(&self.talks).context("reading what the host heard that converses")?;
+        let mut conversations: BTreeMap<u64, Vec<Frame>> = BTreeMap::new();
+        // The last line may be half written.
+        for frame in log.lines().filter_map(|line| serde_json::from_str::<Frame>(line).ok()) {
+            conversations.entry(frame.conversation).or_default().push(frame);
+        }
+        let has_marker = |frame: &Frame| {
+            frame.text().contains(marker) || frame.path.as_ref().is_some_and(|path| path.contains(marker))
+        };
+        Ok(conversations.into_values().filter(|frames| frames.iter().any(has_marker)).collect())
     }
 
     /// The log of the fake internet's DNS server: a line for each name that somebody asked for.

@@ -15,6 +15,8 @@ use crate::{
 /// Addresses of the fake internet.
 pub const INTERNET: &str = "20.0.113.66";
 pub const INTERNET_V6: &str = "2600:db8:1::1";
+/// Of its web server, which most names lead to.
+pub const WEB: &str = "20.0.114.80";
 
 const SCRIPT: &str = include_str!("probe.py");
 

@@ -25,6 +25,11 @@ impl Project {
         Ok(project)
     }
 
+    /// The sample with a test that fails until it is mended.
+    pub fn failing() -> Result<Self> {
+        Self::sample()?.with("test/dash.test.js", include_str!("../demo/dash.test.js"))
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -109,6 +109,12 @@ impl Ws {
         self.run(&["up", folder, "--name", name, "--detach"]).await?.ok().map(drop)
     }
 
+    /// What the gateway decided last on a workspace, the first first.
+    pub async fn decisions(&self, name: &str) -> Result<Vec<serde_json::Value>> {
+        let told = self.run(&["egress", name, "--json"]).await?.ok()?;
+        Ok(told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
     /// Runs a line of bash in a workspace.
     pub async fn bash(&self, name: &str, line: &str) -> Result<Output> {
         self.run(&["attach", name, "--", "bash", "-c", line]).await

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use crate::{hosts, network};
@@ -64,6 +64,10 @@ impl Pki {
         Ok(pki)
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The path of a file, such as `ca.crt`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -99,7 +103,18 @@ impl Pki {
     /// Of the internet's real servers. What trusts them is told so: nobody else does.
     fn hosts(&self) -> Result<()> {
         let ca = self.authority(hosts::AUTHORITY)?;
-        self.server(hosts::CERTIFICATE, &ca, &[], &hosts::names())
+        self.server(hosts::CERTIFICATE, &ca, &[], &hosts::names())?;
+        self.unproven_hosts(&ca)
+    }
+
+    /// Of hosts whom nobody is to believe, each for a reason of its own. `ca` vouches for the internet's others.
+    fn unproven_hosts(&self, ca: &Authority) -> Result<()> {
+        self.server(hosts::MISNAMED, ca, &[], &["docs.example"])?;
+        let stranger = self.authority("hosts-unknown-ca")?;
+        self.server(hosts::UNVOUCHED, &stranger, &[], &[hosts::UNVOUCHED])?;
+        let mut expired = of_server(hosts::EXPIRED, &[], &[hosts::EXPIRED])?;
+        expired.not_after = date_time_ymd(2025, 1, 1);
+        self.issue(hosts::EXPIRED, ca, expired, &[ExtendedKeyUsagePurpose::ServerAuth])
     }
 
     fn authority(&self, name: &str) -> Result<Authority> {
@@ -114,14 +129,9 @@ impl Pki {
     }
 
     fn server(&self, name: &str, ca: &Authority, addresses: &[IpAddr], names: &[&str]) -> Result<()> {
-        let mut params = subject(name, None);
-        params.subject_alt_names = addresses.iter().copied().map(SanType::IpAddress).collect();
-        for &name in names {
-            params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
-        }
         // etcd presents the certificate it serves with to itself, as a client.
         let usages = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(name, ca, params, &usages)
+        self.issue(name, ca, of_server(name, addresses, names)?, &usages)
     }
 
     fn client(&self, name: &str, ca: &Authority, user: &str, group: Option<&str>) -> Result<()> {
@@ -153,6 +163,15 @@ pub fn write_secret(path: &Path, content: &str) -> Result<()> {
     let file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
     file.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
+}
+
+fn of_server(name: &str, addresses: &[IpAddr], names: &[&str]) -> Result<CertificateParams> {
+    let mut params = subject(name, None);
+    params.subject_alt_names = addresses.iter().copied().map(SanType::IpAddress).collect();
+    for &name in names {
+        params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
+    }
+    Ok(params)
 }
 
 /// Kubernetes takes the common name for the user and the organization for the group.

@@ -44,7 +44,7 @@ pub struct Component {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Components {
     pub sinks: [Component; 3],
-    pub hosts: [Component; 4],
+    pub hosts: [Component; 5],
     pub containerd: Component,
     pub etcd: Component,
     pub api_server: Component,
@@ -113,7 +113,10 @@ fn sinks(settings: &Settings) -> [Component; 3] {
     ]
 }
 
-fn hosts(settings: &Settings) -> [Component; 4] {
+/// Debian's own, for which its packages are: another may come first on the `PATH`.
+const PYTHON: &str = "/usr/bin/python3";
+
+fn hosts(settings: &Settings) -> [Component; 5] {
     let host = |name, program, arguments: &[&str]| Component {
         name,
         network: network::HOSTS,
@@ -121,12 +124,16 @@ fn hosts(settings: &Settings) -> [Component; 4] {
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
     };
     let run = |name| text(&paths::run(name));
-    let (models, log, port) = (run(hosts::MODELS), text(&paths::models()), hosts::MODELS_PORT.to_string());
+    let server = |name, program: &str, script, port: u16, log: PathBuf| {
+        let (port, log) = (port.to_string(), text(&log));
+        host(name, program.into(), &[&run(script), "--port", &port, "--log", &log])
+    };
     [
         host("hosts-dns", settings.binaries.path("coredns"), &["-conf", &run(config::HOSTS_DNS)]),
         host("hosts-git", "fcgiwrap".into(), &["-s", &format!("unix:{}", run(hosts::GIT_SOCKET))]),
         host("hosts-web", "nginx".into(), &["-c", &run(config::HOSTS_WEB)]),
-        host("hosts-models", "python3".into(), &[&models, "--port", &port, "--log", &log]),
+        server("hosts-models", "python3", hosts::MODELS, hosts::MODELS_PORT, paths::models()),
+        server("hosts-talk", PYTHON, hosts::TALK, hosts::TALK_PORT, paths::talks()),
     ]
 }
 

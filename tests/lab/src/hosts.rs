@@ -1,5 +1,5 @@
-//! The internet's real servers: `CoreDNS` for its names, nginx for its sites and registries, and behind it git and the providers
-//! of models. What is asked of them is written down.
+//! The internet's real servers: `CoreDNS` for its names, nginx for its sites and registries, and behind it git, the providers of
+//! models and a host that converses. What is asked of them is written down.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -29,6 +29,10 @@ pub const GIT_SOCKET: &str = "git.socket";
 pub const MODELS: &str = "models.py";
 const MODELS_PROGRAM: &str = include_str!("../hosts/models.py");
 pub const MODELS_PORT: u16 = 8081;
+/// The host that converses by WebSockets. It listens on the loopback as well.
+pub const TALK: &str = "talk.py";
+const TALK_PROGRAM: &str = include_str!("../hosts/talk.py");
+pub const TALK_PORT: u16 = 8082;
 
 /// Names that lead to the web server.
 const WEB_NAMES: [&str; 5] =
@@ -39,6 +43,16 @@ const REGISTRY_NAMES: [&str; 4] = ["crates.example", "go.example", "npm.example"
 const GIT_NAME: &str = "github.com";
 /// Names of providers of models, as programs know them: they lead to the web server too.
 const MODEL_NAMES: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
+/// The host that converses.
+const TALK_NAME: &str = "talk.example";
+/// A host with a certificate for another name, by the authority that vouches for all.
+pub const MISNAMED: &str = "misnamed.example";
+/// A host with a certificate by an authority that nobody knows.
+pub const UNVOUCHED: &str = "unvouched.example";
+/// A host whose certificate was good once.
+pub const EXPIRED: &str = "expired.example";
+/// Names of hosts that cannot show who they are. They lead to the web server, where each has the certificate of its name.
+const UNPROVEN_NAMES: [&str; 3] = [MISNAMED, UNVOUCHED, EXPIRED];
 /// Names that lead elsewhere: to a sink, into the company, to the cluster, to the machine itself.
 const OTHER_NAMES: [(&str, &str); 9] = [
     ("telemetry.example", "20.0.113.66"),
@@ -53,9 +67,9 @@ const OTHER_NAMES: [(&str, &str); 9] = [
     ("loopback.example", "127.0.0.1"),
 ];
 
-/// All names with a certificate.
+/// All names that the certificate is for.
 pub fn names() -> Vec<&'static str> {
-    [&WEB_NAMES[..], &REGISTRY_NAMES, &[GIT_NAME], &MODEL_NAMES].concat()
+    [&WEB_NAMES[..], &REGISTRY_NAMES, &[GIT_NAME, TALK_NAME], &MODEL_NAMES].concat()
 }
 
 /// Puts what is served where nginx finds it.
@@ -64,7 +78,9 @@ pub fn prepare() -> Result<()> {
     fs::create_dir_all(&sites).context("creating the folder of the sites")?;
     fs::write(paths::hosts(), "").context("creating the log of the web server")?;
     fs::write(paths::models(), "").context("creating the log of the providers of models")?;
+    fs::write(paths::talks(), "").context("creating the log of the host that converses")?;
     fs::write(paths::run(MODELS), MODELS_PROGRAM).context("writing the providers of models")?;
+    fs::write(paths::run(TALK), TALK_PROGRAM).context("writing the host that converses")?;
     fs::write(sites.join("index.html"), "ws-lab docs\n").context("writing a page")?;
     fs::write(sites.join("slow"), "slow\n".repeat(2_000)).context("writing a page")?;
     // It ends with this program: a lab that was killed half way leaves nothing that still writes.
@@ -78,7 +94,8 @@ pub fn dns() -> String {
     let mut hosts = String::new();
     let web = network::INTERNET_WEB.to_string();
     let names = names();
-    let addresses = names.iter().map(|name| (*name, web.as_str())).chain(OTHER_NAMES);
+    let at_web = names.iter().chain(&UNPROVEN_NAMES).map(|name| (*name, web.as_str()));
+    let addresses = at_web.chain(OTHER_NAMES);
     for (name, address) in addresses {
         // Writing to a String cannot fail.
         let _ = writeln!(hosts, "        {address} {name}");
@@ -104,6 +121,10 @@ pub fn web(settings: &Settings) -> String {
         .replace("{{git_socket}}", &text(&paths::run(GIT_SOCKET)))
         .replace("{{models}}", &MODEL_NAMES.join(" "))
         .replace("{{models_port}}", &MODELS_PORT.to_string())
+        .replace("{{talk}}", TALK_NAME)
+        .replace("{{talk_port}}", &TALK_PORT.to_string())
+        .replace("{{unproven}}", &UNPROVEN_NAMES.join(" "))
+        .replace("{{pki}}", &text(settings.pki.folder()))
         .replace("{{sites}}", &text(&paths::run(SITES)))
         .replace("{{scratch}}", &text(Path::new(paths::RUN)))
 }

@@ -40,6 +40,10 @@ const PACKAGES: &[Package] = &[
     Package { name: "nginx-light", proof: Proof::Program("nginx") },
     Package { name: "nftables", proof: Proof::Program("nft") },
     Package { name: "procps", proof: Proof::Program("sysctl") },
+    Package {
+        name: "python3-websockets",
+        proof: Proof::File("/usr/lib/python3/dist-packages/websockets/__init__.py"),
+    },
     // To test ws in it.
     Package { name: "curl", proof: Proof::Program("curl") },
     Package { name: "git", proof: Proof::Program("git") },

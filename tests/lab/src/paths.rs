@@ -42,6 +42,11 @@ pub fn models() -> PathBuf {
     run("models.jsonl")
 }
 
+/// Every frame that the internet's host got that converses, one JSON object a line.
+pub fn talks() -> PathBuf {
+    run("talks.jsonl")
+}
+
 /// Every request that changed something on the API server, one JSON object a line.
 pub fn audit() -> PathBuf {
     run("audit.jsonl")

@@ -31,6 +31,8 @@ struct Status {
     hosts: PathBuf,
     /// Every request that the internet's providers of models got.
     models: PathBuf,
+    /// Every frame that the internet's host got that converses.
+    talks: PathBuf,
     /// Every request that changed something on the API server.
     audit: PathBuf,
     /// containerd's root, which holds the layers of all containers.
@@ -95,6 +97,7 @@ fn observe() -> Result<Status> {
         sinks: paths::sinks(),
         hosts: paths::hosts(),
         models: paths::models(),
+        talks: paths::talks(),
         audit: paths::audit(),
         containerd: cache.containerd(),
         namespaces: Namespaces {
