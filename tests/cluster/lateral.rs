@@ -18,8 +18,9 @@ use crate::egress::{OPEN, only_the_open_pod_reaches};
 /// A question for `kubernetes.default.svc.cluster.local`, which any DNS server answers somehow (RFC 1035, section 4.1).
 pub(crate) const DNS_QUESTION: &str =
     "\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01";
-/// What a kubelet, kube-proxy, etcd and an administrator listen on, where nothing of the lab does by itself.
-const PORTS_OF_NODES: [u16; 5] = [22, 2379, 10255, 10256, 30022];
+/// What a kubelet, kube-proxy, etcd, a way to the control plane, a pod with a port of its node and an administrator listen on, where
+/// nothing of the lab does by itself.
+const PORTS_OF_NODES: [u16; 7] = [22, 2379, 8132, 10255, 10256, 18080, 30022];
 /// Where the operator and the gateway answer who looks after them.
 const ADMIN: u16 = 9090;
 /// A port of the second session's server.
@@ -33,7 +34,7 @@ async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
         let node = lab.addresses.node.as_str();
         let api_server = lab.fields("default", "service/kubernetes", "{.spec.clusterIP}").await?;
         for port in PORTS_OF_NODES {
-            servers.push(server_on_the_node(lab, port)?);
+            servers.push(server_on_the_node(lab, node, port)?);
         }
         let mut targets: Vec<_> =
             PORTS_OF_NODES.iter().chain(&[6443, 10250]).map(|port| Target::tcp(node, *port, "")).collect();
@@ -44,6 +45,30 @@ async fn a09_the_node_and_the_control_plane_are_out_of_reach() -> Result<()> {
         ]);
         targets.push(Target::tcp(node, node_port(lab, namespace).await?, ""));
         Ok(targets)
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a09_no_socket_of_the_nodes_programs_is_in_the_pod() -> Result<()> {
+    const SEARCH: &str = "find / -path /proc -prune -o -type s -print 2>/dev/null; cat /proc/net/unix";
+    const PROGRAMS: [&str; 5] = ["containerd", "docker", "crio", "kubelet", "podman"];
+    with_namespace(async |lab, namespace| {
+        let ws = Ws::new(lab, namespace)?;
+        ws.up("searching", Project::empty()?.path()).await?;
+        let found = async |before: &str| -> Result<Vec<String>> {
+            let searched = ws.bash("searching", &format!("{before}{SEARCH}")).await?.ok()?.stdout;
+            let is_meant = |line: &&str| PROGRAMS.iter().any(|program| line.contains(program));
+            Ok(searched.lines().filter(is_meant).map(str::to_owned).collect())
+        };
+        let sockets = found("").await?;
+        ensure!(sockets.is_empty(), "{sockets:?}");
+        // The control: the same search finds what is planted, by its file and by the kernel's list.
+        let plant = "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind(\"/tmp/docker.sock\"); time.sleep(20)";
+        let planted = found(&format!("python3 -c '{plant}' >/dev/null 2>&1 & sleep 1; ")).await?;
+        ensure!(planted.len() == 2, "{planted:?}");
+        Ok(())
     })
     .await
 }
@@ -67,6 +92,7 @@ async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
         }
         ensure!(targets.len() > 1, "no gateway pod in {pods}");
         targets.push(Target::tcp(&neighbour(lab, namespace).await?, PORT, ""));
+        targets.push(Target::tcp(&service(lab, namespace, "neighbour").await?, PORT, ""));
         Ok(targets)
     })
     .await
@@ -125,20 +151,36 @@ async fn a10_one_session_does_not_reach_another() -> Result<()> {
             anyhow::Ok((!from_workspace(&ws, "server", &target).await?.is_empty()).then_some(()))
         })
         .await?;
-        ensure!(from_workspace(&ws, "client", &target).await?.is_empty(), "a session reached another");
-        // Nor does anything else come into a session.
+        // What its own user comes by listens on its loopback alone.
+        let [own, other] = ["127.0.0.1", address.as_str()].map(|host| Target::tcp(host, ws_api::ssh::PORT, ""));
+        let reached = from_workspace(&ws, "server", std::slice::from_ref(&own)).await?;
+        ensure!(reached.len() == 1, "the control: the session's own port answers it");
+        let others = [&target[..], &[other]].concat();
+        ensure!(from_workspace(&ws, "client", &others).await?.is_empty(), "a session reached another");
+        // Nor does anything else come into a session, nor it to itself by way of a Service.
         open_pod(lab, namespace, OPEN).await?;
-        ensure!(from_pod(lab, namespace, OPEN, &target).await?.is_empty(), "a pod reached a session");
+        ensure!(from_pod(lab, namespace, OPEN, &others).await?.is_empty(), "a pod reached a session");
+        let of_server = [Target::tcp(&expose(lab, namespace, "server").await?, PORT, "")];
+        let of_neighbour = {
+            neighbour(lab, namespace).await?;
+            [Target::tcp(&service(lab, namespace, "neighbour").await?, PORT, "")]
+        };
+        eventually(PATIENCE, "a pod that reaches itself by way of a Service", async || {
+            let reached = from_pod(lab, namespace, "neighbour", &of_neighbour).await?;
+            anyhow::Ok((!reached.is_empty()).then_some(()))
+        })
+        .await?;
+        ensure!(from_workspace(&ws, "server", &of_server).await?.is_empty(), "it reached a Service");
         Ok(())
     })
     .await
 }
 
-/// Something that listens on this port of the node, for as long as it is kept.
-fn server_on_the_node(lab: &Lab, port: u16) -> Result<Child> {
+/// Something that listens at this address of the node, for as long as it is kept.
+pub(crate) fn server_on_the_node(lab: &Lab, address: &str, port: u16) -> Result<Child> {
     let mut server = Command::new(lab.program("lab")?);
     server.args(["exec", "ws-node", "--", "python3", "-m", "http.server", &port.to_string()]);
-    server.args(["--bind", &lab.addresses.node]);
+    server.args(["--bind", address]);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     server.spawn().context("a server on the node")
 }
@@ -150,6 +192,20 @@ async fn neighbour(lab: &Lab, namespace: &str) -> Result<String> {
     lab.kubectl(&["-n", namespace, "label", "pod", "neighbour", "app=neighbour"]).await?.ok()?;
     lab.kubectl(&["-n", namespace, "exec", "neighbour", "--", "bash", "-c", &serve]).await?.ok()?;
     lab.fields(namespace, "pod/neighbour", "{.status.podIP}").await
+}
+
+/// Makes a Service of the pods with the label `app` of this value; returns its address.
+async fn service(lab: &Lab, namespace: &str, app: &str) -> Result<String> {
+    let ports = format!("--tcp={PORT}:{PORT}");
+    lab.kubectl(&["-n", namespace, "create", "service", "clusterip", app, &ports]).await?.ok()?;
+    lab.fields(namespace, &format!("service/{app}"), "{.spec.clusterIP}").await
+}
+
+/// Makes a Service of a workspace's pod; returns its address.
+async fn expose(lab: &Lab, namespace: &str, pod: &str) -> Result<String> {
+    let port = format!("--port={PORT}");
+    lab.kubectl(&["-n", namespace, "expose", "pod", pod, "--name", "own", &port]).await?.ok()?;
+    lab.fields(namespace, "service/own", "{.spec.clusterIP}").await
 }
 
 /// The port at which every node answers for the neighbour.

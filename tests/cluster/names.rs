@@ -1,11 +1,12 @@
 //! Red team, group A: names as a way to send (A04, A05, A06). A name that is asked for tells whoever answers for its zone what it
 //! says: of a workspace's own making, none leaves the cluster.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use ws_tests::{
+    audit::Audit,
     class,
     command::run_with_input,
     lab::Lab,
@@ -18,9 +19,11 @@ use ws_tests::{
 };
 
 use crate::{
-    egress::OPEN,
+    audited::{each_refusal_is_told, these_alone_are_told},
+    egress::{OPEN, nothing_arrived_from},
     http2::http2,
     misuse::is_refused,
+    spellings::arrived,
     way_out::{reading, with_rules},
 };
 
@@ -30,6 +33,12 @@ const ZONE: &str = "telemetry.example";
 /// The server itself, and where resolvers are on other clusters and in local networks: a node's cache, mDNS, LLMNR.
 const SERVERS: [&str; 5] = ["20.0.114.53", "169.254.20.10", "224.0.0.251", "224.0.0.252", "127.0.0.1"];
 const LIMIT: Duration = Duration::from_mins(2);
+/// The ways of [`QUESTIONS`] that lead from a pod that nothing contains to the zone's server: by the system's resolvers, and by the zone's
+/// server, the cluster's and its pod. The others have no server, on this cluster.
+const LEADING: [&str; 13] = [
+    "getent", "ping", "python", "node", "node-txt", "curl", "bash", "udp0", "tcp0", "udp5", "tcp5", "udp6",
+    "tcp6",
+];
 
 /// Asks for names below the zone in `ZONE`, each way with a first label of its own: by the system's resolvers, and of each of the
 /// servers (RFC 1035 §4).
@@ -65,6 +74,8 @@ def attempt(way):
 
 ways = [
     lambda: run("getent", "ahosts", f"getent.{zone}"),
+    # The image has no ping, which asks for its name like this.
+    lambda: run("getent", "ahostsv4", f"ping.{zone}"),
     lambda: socket.getaddrinfo(f"python.{zone}", 443),
     lambda: run("node", "-e", f"require('dns').lookup('node.{zone}', () => 0)"),
     lambda: run("node", "-e", f"require('dns').resolveTxt('node-txt.{zone}', () => 0)"),
@@ -79,8 +90,11 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
 "#;
 
 /// The input of [`QUESTIONS`]: of whom to ask for names below `canary`.
-fn questions(lab: &Lab, canary: &str) -> Result<Vec<u8>> {
-    let servers: Vec<&str> = SERVERS.into_iter().chain([lab.addresses.dns.as_str(), INTERNET]).collect();
+async fn questions(lab: &Lab, canary: &str) -> Result<Vec<u8>> {
+    let mut servers: Vec<String> =
+        SERVERS.into_iter().chain([lab.addresses.dns.as_str()]).map(str::to_owned).collect();
+    let pods = lab.addresses_of("kube-system", &["-l", "k8s-app=kube-dns"]).await?;
+    servers.extend([pods.first().context("the cluster's DNS has a pod")?.to_string(), INTERNET.to_owned()]);
     Ok(serde_json::to_vec(&json!([format!("{canary}.{ZONE}"), servers]))?)
 }
 
@@ -89,24 +103,27 @@ fn questions(lab: &Lab, canary: &str) -> Result<Vec<u8>> {
 async fn a04_no_question_for_a_name_leaves() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, from_inside, from_outside) = (Ws::new(lab, namespace)?, canary()?, canary()?);
+        let (began, audit) = (SystemTime::now(), Audit::of(lab, namespace, "curious"));
         ws.up("curious", Project::empty()?.path()).await?;
         let arguments = ["attach", "curious", "--", "python3", "-c", QUESTIONS];
-        ws.run_with_input(questions(lab, &from_inside)?, &arguments).await?.ok()?;
+        ws.run_with_input(questions(lab, &from_inside).await?, &arguments).await?.ok()?;
 
         open_pod(lab, namespace, OPEN).await?;
         let arguments = ["-n", namespace, "exec", "-i", OPEN, "--", "python3", "-c", QUESTIONS];
         let command = lab.kubectl_command(&arguments);
-        run_with_input(command, questions(lab, &from_outside)?, LIMIT).await?.ok()?;
+        run_with_input(command, questions(lab, &from_outside).await?, LIMIT).await?.ok()?;
         eventually(PATIENCE, "the control's questions at the zone's server and in a sink", async || {
-            let [by_udp, by_tcp] = ["udp0", "tcp0"].map(|way| format!("{way}.{from_outside}.{ZONE}."));
             let resolved = lab.resolved()?;
-            let arrived = resolved.contains(&by_udp) && resolved.contains(&by_tcp);
-            anyhow::Ok((arrived && lab.sunk()?.contains(&from_outside)).then_some(()))
+            for way in LEADING {
+                ensure!(resolved.contains(&format!("{way}.{from_outside}.{ZONE}.")), "none by {way}");
+            }
+            anyhow::Ok(lab.sunk()?.contains(&from_outside).then_some(()))
         })
         .await?;
-        ensure!(!lab.resolved()?.contains(&from_inside), "a question of the workspace arrived");
-        ensure!(!lab.sunk()?.contains(&from_inside), "a sink was asked");
-        Ok(())
+        ensure!(!lab.has_resolved(&from_inside)?, "a question of the workspace arrived");
+        ensure!(!lab.has_sunk(&from_inside)?, "a sink was asked");
+        nothing_arrived_from(lab, namespace, "curious", began).await?;
+        audit.holds_none_of(&[]).await
     })
     .await
 }
@@ -132,9 +149,11 @@ async fn a05_the_gateway_asks_for_no_name_that_no_rule_names() -> Result<()> {
             Vector::within(HOST, request("/", &name)),
             Vector::within(HOST, request(&format!("https://{name}/"), HOST)),
         ];
-        for (number, answer) in answers(&out.ws, "out", &vectors).await?.iter().enumerate() {
+        let refusals = answers(&out.ws, "out", &vectors).await?;
+        for (number, answer) in refusals.iter().enumerate() {
             ensure!(answer.is_empty() || is_refused(answer), "{number}: {answer}");
         }
+        each_refusal_is_told(out, &refusals).await?;
         // What a CONNECT says beside its target is not looked at.
         let beside = Vector::plain(format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n"));
         answers(&out.ws, "out", &[beside]).await?;
@@ -150,8 +169,35 @@ async fn a05_the_gateway_asks_for_no_name_that_no_rule_names() -> Result<()> {
             resolved.contains(&format!("{allowed}.")),
             "the control: a name that a rule names is asked for"
         );
-        ensure!(!resolved.contains(&denied), "a name was asked for");
-        Ok(())
+        ensure!(!out.lab.has_resolved(&denied)?, "a name was asked for");
+        // What knows of no proxy asks the agent for the name, and there is none: the gateway does not hear of it.
+        let expected = [
+            (name.as_str(), "misdirected", 1),
+            (name.as_str(), "host-not-allowed", 1),
+            (allowed.as_str(), "unreachable", 1),
+        ];
+        these_alone_are_told(out, &expected).await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a03_a_question_for_a_name_is_a_request_like_any_other() -> Result<()> {
+    let rules = json!([{"name": "docs", "hosts": [HOST], "allow": [{"methods": ["GET", "POST"], "paths": ["/public/**"], "query": ["dns"]}]}]);
+    with_rules(rules, async |out| {
+        let (hidden, shown) = (canary()?, canary()?);
+        let status = "curl -sS -o /dev/null -w '%{http_code}'";
+        // DNS over HTTPS (RFC 8484 §4.1) to a host that a rule names, by both methods.
+        for more in [String::new(), format!("-H 'Content-Type: application/dns-message' -d {hidden}")] {
+            let asked = out.bash(&format!("{status} 'https://{HOST}/dns-query?dns={hidden}' {more}")).await?;
+            ensure!(asked.clone().ok()?.stdout == "403", "{asked}");
+        }
+        ensure!(arrived(out, &hidden)?.is_empty() && !out.lab.has_resolved(&hidden)?, "one arrived");
+        these_alone_are_told(out, &[(HOST, "request-not-allowed", 2)]).await?;
+        out.bash(&format!("{status} 'https://{HOST}/public/dns-query?dns={shown}'")).await?.ok()?;
+        ensure!(arrived(out, &shown)?.len() == 1, "the control arrives");
+        these_alone_are_told(out, &[(HOST, "docs", 1)]).await
     })
     .await
 }

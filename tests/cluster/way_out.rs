@@ -6,18 +6,20 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use ws_tests::{
+    audit::Audit,
     class,
     command::Output,
     lab::Lab,
     namespace::with_namespace,
     probe::{canary, open_pod},
     project::Project,
+    spelling,
     wait::{PATIENCE, eventually},
     ws::Ws,
 };
 
 use crate::{
-    audited::{are_told, nothing_that_was_sent_is_written_down},
+    audited::{are_told, nothing_that_was_sent_is_written_down, these_alone_are_told},
     egress::OPEN,
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct Out<'a> {
     pub lab: &'a Lab,
     pub namespace: &'a str,
     pub ws: Ws,
+    pub audit: Audit<'a>,
     class: String,
 }
 
@@ -78,12 +81,12 @@ pub(crate) async fn with_project(
     test: impl AsyncFnOnce(&Out<'_>) -> Result<()>,
 ) -> Result<()> {
     with_class(changes, async |lab, namespace, class| {
-        let (ws, began) = (Ws::new(lab, namespace)?, Instant::now());
+        let (ws, audit) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"));
         let up = ["up", "--name", "out", "--class", class, "--detach"];
         ws.run_in(project.path(), &up).await?.ok()?;
-        let out = Out { lab, namespace, ws, class: class.to_owned() };
+        let out = Out { lab, namespace, ws, audit, class: class.to_owned() };
         test(&out).await?;
-        nothing_that_was_sent_is_written_down(&out, began).await
+        nothing_that_was_sent_is_written_down(&out).await
     })
     .await
 }
@@ -165,7 +168,7 @@ async fn b16_b24_a_credential_is_put_in_and_does_not_come_back() -> Result<()> {
         for path in ["/echo", "/echo-header", "/echo-cookie", "/echo-compressed"] {
             let echoed =
                 out.bash(&format!("curl -sS -i https://api.example{path}; env; cat ~/.ws/*")).await?;
-            ensure!(!echoed.to_string().contains(CREDENTIAL), "{path}: {echoed}");
+            ensure!(!spelling::holds(&echoed.to_string(), CREDENTIAL), "{path}: {echoed}");
             // What is found in a body breaks it off.
             let is_cut = echoed.stderr.contains("curl: (92)");
             ensure!(is_cut || echoed.stdout.contains("x-ws-denied: credential-reflected"), "{path}: {echoed}");
@@ -197,7 +200,7 @@ async fn b14_a_name_that_leads_inside_is_no_way_out() -> Result<()> {
                 ensure!(got.stdout.contains("x-ws-denied: special-address"), "{scheme} {host}: {got}");
             }
         }
-        Ok(())
+        these_alone_are_told(out, &hosts.map(|host| (host, "special-address", 2))).await
     })
     .await
 }
@@ -218,7 +221,8 @@ async fn b14_of_a_name_that_leads_inside_and_outside_only_what_is_outside_is_ask
         let got = out.bash(&line).await?.ok()?;
         ensure!(got.stdout == "404\n".repeat(TIMES), "{got}");
         ensure!(out.lab.asked(&format!("/{canary}"))?.len() == TIMES, "the host outside got them all");
-        ensure!(!out.lab.sunk()?.contains(&canary), "the company was asked");
+        ensure!(!out.lab.has_sunk(&canary)?, "the company was asked");
+        these_alone_are_told(out, &[(host, "plain", TIMES)]).await?;
         // The control: the company would have answered.
         open_pod(out.lab, out.namespace, OPEN).await?;
         let line = format!("curl -sS --max-time 20 --resolve {host}:80:10.77.0.10 http://{host}/{canary}");
@@ -260,7 +264,8 @@ async fn b26_a_class_that_cannot_be_used_denies_until_it_can() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a_change_of_the_policy_holds_becomes() -> Result<()> {
+async fn a_change_of_the_policy_holds_within_two_seconds() -> Result<()> {
+    const PROMISE: Duration = Duration::from_secs(2);
     with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
         let reaches = async || -> Result<bool> {
             Ok(out.bash("curl -sS --max-time 5 https://docs.example/").await?.stdout.contains("ws-lab docs"))
@@ -278,7 +283,7 @@ async fn a_change_of_the_policy_holds_becomes() -> Result<()> {
             .await?;
             let of_this_way = &mut quickest[usize::from(is_allowed)];
             *of_this_way = changed.elapsed().min(*of_this_way);
-            if round % 2 == 1 && quickest.iter().max() < Some(&Duration::from_secs(2)) {
+            if round % 2 == 1 && quickest.iter().max() < Some(&PROMISE) {
                 return Ok(());
             }
         }
@@ -316,15 +321,30 @@ async fn a13_what_is_under_way_ends_within_five_seconds_when_its_rule_goes() -> 
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn what_went_out_is_in_the_status() -> Result<()> {
+    // The promise is two seconds, and one of the question itself. It takes longer on a busy machine: the quickest of a few counts.
+    const LIMIT: Duration = Duration::from_secs(3);
     with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
-        out.bash("curl -sS https://docs.example/ https://docs.example/").await?.ok()?;
-        eventually(Duration::from_secs(10), "two requests in the status", async || {
-            let counted = "{.status.egress.allowed} {.status.egress.uploadedBytes}";
-            let counted = out.lab.fields(out.namespace, "workspace/out", counted).await?;
-            let (allowed, uploaded) = counted.split_once(' ').unwrap_or_default();
-            anyhow::Ok((allowed == "2" && uploaded.parse::<u64>()? > 50).then_some(()))
-        })
-        .await
+        let line =
+            "curl -sS https://docs.example/ https://docs.example/; curl -s https://hidden.example/; true";
+        let mut quickest = Duration::MAX;
+        for round in 1..=3 {
+            out.bash(line).await?.ok()?;
+            let (decided, expected) = (Instant::now(), format!("{} {round}", 2 * round));
+            let uploaded = eventually(PATIENCE, "each request in the status, and each refusal", async || {
+                let counted =
+                    "{.status.egress.uploadedBytes} {.status.egress.allowed} {.status.egress.denied}";
+                let counted = out.lab.fields(out.namespace, "workspace/out", counted).await?;
+                let (uploaded, counts) = counted.split_once(' ').unwrap_or_default();
+                anyhow::Ok((counts == expected).then(|| uploaded.to_owned()))
+            })
+            .await?;
+            ensure!(uploaded.parse::<u64>()? > 50 * round, "{uploaded} bytes after {expected}");
+            quickest = quickest.min(decided.elapsed());
+            if quickest < LIMIT {
+                return Ok(());
+            }
+        }
+        bail!("it took {quickest:?} at best")
     })
     .await
 }
@@ -349,7 +369,8 @@ async fn b20_what_is_passed_through_ends_at_its_budget() -> Result<()> {
         let spent =
             out.lab.fields(out.namespace, "workspace/out", "{.status.egress.rules[0].reservedBytes}").await?;
         ensure!(spent.parse::<u64>()? <= 8 << 10, "{spent}");
-        Ok(())
+        let expected = [("static.docs.example", "opaque", 1), ("static.docs.example", "over-budget", 1)];
+        these_alone_are_told(out, &expected).await
     })
     .await
 }

@@ -5,7 +5,7 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +16,10 @@ use kube::{
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::command::{Output, run, run_with_input};
+use crate::{
+    command::{Output, run, run_with_input},
+    spelling,
+};
 
 /// Where `helm install` and the manifests put ws.
 const WS_NAMESPACE: &str = "ws-system";
@@ -48,11 +51,15 @@ pub struct Lab {
     pub addresses: Addresses,
 }
 
-/// One line of the sinks' log.
-#[derive(Deserialize)]
-struct Arrival {
+/// One line of the sinks' log: a connection that was opened, or what came on one or in a datagram.
+#[derive(Debug, Deserialize)]
+pub struct Arrival {
+    /// Milliseconds since 1970.
+    at: u128,
     place: String,
-    peer: SocketAddr,
+    pub protocol: String,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
     connection: u64,
     hex: Option<String>,
 }
@@ -240,15 +247,46 @@ impl Lab {
 
     /// As [`Lab::sunk`], of senders with these addresses.
     pub fn sunk_from(&self, is_sender: impl Fn(IpAddr) -> bool) -> Result<String> {
-        let log = fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())?;
         let mut connections: BTreeMap<(String, u64), Vec<u8>> = BTreeMap::new();
-        // The last line may be half written.
-        let arrivals = log.lines().filter_map(|line| serde_json::from_str::<Arrival>(line).ok());
-        for arrival in arrivals.filter(|arrival| is_sender(arrival.peer.ip().to_canonical())) {
+        for arrival in self.arrivals(UNIX_EPOCH, is_sender)? {
             let bytes = connections.entry((arrival.place, arrival.connection)).or_default();
             bytes.extend(decoded(&arrival.hex.unwrap_or_default()));
         }
         Ok(connections.into_values().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect())
+    }
+
+    /// Every connection that was opened to a sink since then, with all that came on it, and every datagram, of senders with these
+    /// addresses.
+    pub fn arrivals(&self, since: SystemTime, is_sender: impl Fn(IpAddr) -> bool) -> Result<Vec<Arrival>> {
+        let since = since.duration_since(UNIX_EPOCH)?.as_millis();
+        let log = fs::read_to_string(&self.sinks).with_context(|| self.sinks.display().to_string())?;
+        // The last line may be half written.
+        let arrivals = log.lines().filter_map(|line| serde_json::from_str::<Arrival>(line).ok());
+        let counts = |arrival: &Arrival| arrival.at >= since && is_sender(arrival.peer.ip().to_canonical());
+        Ok(arrivals.filter(counts).collect())
+    }
+
+    /// Whether a sink got this, in whatever spelling.
+    pub fn has_sunk(&self, text: &str) -> Result<bool> {
+        Ok(spelling::holds(&self.sunk()?, text))
+    }
+
+    /// Whether somebody asked for a name with this in it, in whatever spelling, also over several labels.
+    pub fn has_resolved(&self, text: &str) -> Result<bool> {
+        let resolved = self.resolved()?;
+        Ok(spelling::holds(&resolved, text) || spelling::holds(&resolved.replace('.', ""), text))
+    }
+
+    /// The addresses of these pods.
+    pub async fn addresses_of(&self, namespace: &str, selector: &[&str]) -> Result<Vec<IpAddr>> {
+        let get = [&["-n", namespace, "get", "pods", "-o", "jsonpath={.items[*].status.podIP}"], selector];
+        let addresses = self.kubectl(&get.concat()).await?.ok()?.stdout;
+        Ok(addresses.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+    }
+
+    /// The addresses of the gateways.
+    pub async fn gateways(&self) -> Result<Vec<IpAddr>> {
+        self.addresses_of(self.ws_namespace(), &["-l", "app.kubernetes.io/name=ws-gateway"]).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! and what to print when a test fails.
 
 pub mod api_proxy;
+pub mod audit;
 pub mod class;
 pub mod command;
 pub mod corpus;
@@ -12,6 +13,7 @@ pub mod pod;
 pub mod probe;
 pub mod project;
 pub mod raw;
+pub mod spelling;
 pub mod stock;
 pub mod unconfined;
 pub mod user;

@@ -1,8 +1,8 @@
 """Sends bytes to the gateway, as no well-behaved client does, and prints what comes back.
 
 Standard input is a JSON list of {"tunnel": "HOST:PORT"|null, "sni": NAME|null, "hello": …, "hex": …}. With a tunnel, the bytes go
-through it; with a name, through TLS in it, which begins as "hello" says. The output is a list of the first bytes of each answer; what
-broke off is empty.
+through it; with a name, through TLS in it, which begins as "hello" says. The output is a list of {"text": …, "sent": …, "closed": …}:
+the first bytes of each answer, where what broke off is empty; how often it was sent; and whether the gateway then ended the connection.
 """
 
 import concurrent.futures
@@ -109,7 +109,12 @@ def first_record(name, hello):
             return in_records(payload, payload.index(name) + len(name) // 2)
 
         return split
-    names = {"twice": [name, b"hidden.example"], "again": [name, name], "nul": [name + b"\0.hidden.example"]}
+    names = {
+        "twice": [name, b"hidden.example"],
+        "again": [name, name],
+        "nul": [name + b"\0.hidden.example"],
+        "endsinnul": [name + b"\0"],
+    }
     return lambda record: in_records(naming(record, name, names[hello]))
 
 
@@ -125,11 +130,10 @@ def beginning(name, change):
 
 def answer_to(vector):
     for attempt in range(ATTEMPTS):
-        answer = once(vector)
-        if answer:
-            return answer
+        answer, is_closed = once(vector)
+        if answer or attempt == ATTEMPTS - 1:
+            return {"text": answer.decode("latin-1"), "sent": attempt + 1, "closed": is_closed}
         time.sleep(attempt)
-    return ""
 
 
 def once(vector):
@@ -140,7 +144,7 @@ def once(vector):
             stream.sendall(f"CONNECT {vector['tunnel']} HTTP/1.1\r\nHost: {vector['tunnel']}\r\n\r\n".encode())
             head = head_of(stream)
             if b" 200 " not in head.split(b"\r\n")[0]:
-                return head.decode("latin-1")
+                return head, True
         if vector["hello"] == "nameless":
             stream = Tls(stream, None, None)
         elif vector["sni"] and vector["hello"] == "split":
@@ -148,7 +152,7 @@ def once(vector):
         elif vector["sni"] and vector["hello"] != "plain":
             # A handshake that was changed on its way does not come to its end. What the gateway makes of its beginning is the answer.
             stream.sendall(beginning(vector["sni"], first_record(vector["sni"].encode(), vector["hello"])))
-            return stream.recv(4096).decode("latin-1")
+            return stream.recv(4096), False
         elif vector["sni"]:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -159,10 +163,14 @@ def once(vector):
             if not piece:
                 break
             answer += piece
-            stream.settimeout(REST)
-    except (OSError, ValueError):
-        pass
-    return answer[:4096].decode("latin-1")
+            # Whoever says that it closes is waited for.
+            stream.settimeout(PATIENCE if b"\r\nconnection: close" in answer.lower() else REST)
+        is_closed = len(answer) < 65536
+    except TimeoutError:
+        is_closed = False
+    except OSError:
+        is_closed = True
+    return answer[:4096], is_closed
 
 
 with concurrent.futures.ThreadPoolExecutor(12) as pool:
