@@ -57,9 +57,12 @@ pub fn outward(
     headers
 }
 
-/// What comes back with an answer.
+/// What comes back with an answer. What is of the connection, the host itself may name as well (RFC 9110 §7.6.1).
 pub fn inward(headers: &mut HeaderMap) {
-    for name in &OF_THE_CONNECTION {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let named: Vec<_> =
+        options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect();
+    for name in OF_THE_CONNECTION.iter().chain(&named) {
         headers.remove(name);
     }
 }

@@ -109,3 +109,21 @@ fn what_leads_around_the_gateway_does_not_come_back() {
     left.sort_unstable();
     assert_eq!(left, ["content-type", "set-cookie"]);
 }
+
+#[test]
+fn what_a_host_says_is_of_its_connection_does_not_come_back() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("connection", "close, X-Hop ,,\tset-cookie"),
+        ("connection", "no name, x-other"),
+        ("x-hop", "1"),
+        ("x-other", "2"),
+        ("set-cookie", "a=b"),
+        ("set-cookie", "c=d"),
+        ("content-type", "text/plain"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    inward(&mut headers);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["content-type"]);
+}
