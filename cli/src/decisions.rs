@@ -1,6 +1,8 @@
 //! What the gateway decided on a workspace, in its own words: TLS to the gateway, by the authority that the cluster names, through a
 //! workspace that is not trusted.
 
+mod lines;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use ws_api::{
     workspace::Workspace,
 };
 
+use self::lines::{Lines, Unreadable, line};
 use crate::{
     error::{Error, chain},
     ssh::Connection,
@@ -29,8 +32,6 @@ use crate::{
 
 /// How long the gateway may take to begin.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest line that a gateway writes, in bytes.
-const MAX_LINE: usize = 16 << 10;
 
 /// Shows the last decisions, and with `follow` those that come.
 pub async fn show(
@@ -121,71 +122,16 @@ async fn ask(connection: &Connection, roots: RootCertStore, follow: bool) -> Res
     }
 }
 
-/// Lines that come in pieces.
-#[derive(Debug, Default)]
-struct Lines(Vec<u8>);
-
-impl Lines {
-    /// What is complete with this piece.
-    fn push(&mut self, piece: &[u8]) -> Result<Vec<Decided>, Error> {
-        self.0.extend_from_slice(piece);
-        let Some(end) = self.0.iter().rposition(|byte| *byte == b'\n') else {
-            return if self.0.len() > MAX_LINE { Err(unreadable()) } else { Ok(Vec::new()) };
-        };
-        let rest = self.0.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.0, rest);
-        let lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).map_err(|_| unreadable())).collect()
+impl From<Unreadable> for Error {
+    fn from(_: Unreadable) -> Self {
+        Self::user("the gateway's answer cannot be read")
+            .hinted("it may be of another version of ws than this command")
     }
-}
-
-fn unreadable() -> Error {
-    Error::user("the gateway's answer cannot be read")
-        .hinted("it may be of another version of ws than this command")
-}
-
-/// One decision, for people. The host is hostile: the [`Ui`] escapes it.
-fn line(decided: &Decided) -> String {
-    let Decided { ts, decision, method, host, port, path, status, reason, rule, .. } = decided;
-    let time = ts.split(['T', '.']).nth(1).unwrap_or(ts);
-    let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
-    let what = format!("{method} {host}{port}{}", path.as_deref().unwrap_or_default());
-    let mut parts = vec![format!("{time}  {decision:<7}  {what}")];
-    parts.extend(status.map(|status| status.to_string()));
-    parts.extend(reason.clone());
-    parts.extend(rule.as_ref().map(|rule| format!("rule {rule}")));
-    if decision == "allowed" {
-        let (sent, received) = (units::bytes(decided.sent_bytes), units::bytes(decided.received_bytes));
-        parts.push(format!("sent {sent}, received {received}, {} ms", decided.milliseconds));
-    }
-    parts.join("  ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALLOWED: &str = r#"{"ts":"2026-11-22T08:00:01.250Z","seq":1,"decision":"allowed","count":1,"rule":"anthropic","method":"POST","host":"api.anthropic.com","port":443,"path":"/v1/messages","status":200,"credential":true,"sentBytes":2048,"receivedBytes":512,"milliseconds":812,"source":"10.0.0.1"}"#;
-    const DENIED: &str = r#"{"ts":"2026-11-22T08:00:02.000Z","seq":2,"decision":"denied","count":1,"reason":"host-not-allowed","method":"CONNECT","host":"telemetry.example","port":8443}"#;
-
-    #[test]
-    fn decisions_read_as_lines_whichever_way_they_are_cut() {
-        let all = format!("{ALLOWED}\n{DENIED}\n");
-        for cut in 0..all.len() {
-            let (first, second) = all.as_bytes().split_at(cut);
-            let mut lines = Lines::default();
-            let mut decided = lines.push(first).unwrap();
-            decided.extend(lines.push(second).unwrap());
-            let shown: Vec<_> = decided.iter().map(line).collect();
-            assert_eq!(
-                shown,
-                [
-                    "08:00:01  allowed  POST api.anthropic.com/v1/messages  200  rule anthropic  sent 2.0 kB, received 512 B, 812 ms",
-                    "08:00:02  denied   CONNECT telemetry.example:8443  host-not-allowed",
-                ]
-            );
-        }
-    }
 
     #[test]
     fn decisions_that_are_not_kept_are_counted() {
@@ -196,11 +142,5 @@ mod tests {
         // What a gateway would not say.
         assert_eq!((gap(9, 9), gap(9, 2), gap(0, 0)), (None, None, None));
         assert!(gap(0, u64::MAX).is_some());
-    }
-
-    #[test]
-    fn what_is_no_line_of_a_gateway_is_an_error_and_not_kept() {
-        assert!(Lines::default().push(b"no\n").is_err());
-        assert!(Lines::default().push(&vec![b' '; MAX_LINE + 1]).is_err());
     }
 }

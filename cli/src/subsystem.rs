@@ -42,16 +42,8 @@ impl Answer {
 pub async fn answer(reader: &mut ChannelReadHalf, limit: usize) -> Result<Answer, Error> {
     let mut answer = Answer::default();
     while let Some(message) = reader.wait().await {
-        match message {
-            ChannelMsg::Data { data } if answer.output.len() + data.len() <= limit => {
-                answer.output.extend_from_slice(&data);
-            }
-            ChannelMsg::Data { .. } => return Err(Error::lost("the agent says more than it should")),
-            message => {
-                if answer.take(message) {
-                    break;
-                }
-            }
+        if answer.take(message, limit)? {
+            break;
         }
     }
     Ok(answer)
@@ -68,7 +60,7 @@ pub async fn stream(reader: &mut ChannelReadHalf, output: mpsc::Sender<Bytes>) -
                 }
             }
             message => {
-                if answer.take(message) {
+                if answer.note(message) {
                     break;
                 }
             }
@@ -78,8 +70,20 @@ pub async fn stream(reader: &mut ChannelReadHalf, output: mpsc::Sender<Bytes>) -
 }
 
 impl Answer {
+    /// Takes one message of an answer of at most `limit` bytes; whether that was the last of it.
+    pub fn take(&mut self, message: ChannelMsg, limit: usize) -> Result<bool, Error> {
+        match message {
+            ChannelMsg::Data { data } if self.output.len() + data.len() <= limit => {
+                self.output.extend_from_slice(&data);
+                Ok(false)
+            }
+            ChannelMsg::Data { .. } => Err(Error::lost("the agent says more than it should")),
+            message => Ok(self.note(message)),
+        }
+    }
+
     /// Takes what is not output; whether that was the last of it.
-    fn take(&mut self, message: ChannelMsg) -> bool {
+    fn note(&mut self, message: ChannelMsg) -> bool {
         match message {
             ChannelMsg::ExtendedData { data, .. } => {
                 let room = COMPLAINT.saturating_sub(self.complaint.len());

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -88,16 +88,22 @@ impl Route {
         let mut stream = gateway.connect().await?;
         let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
-        let mut head = Vec::new();
-        // Byte by byte: what follows the head is not this function's.
-        while !head.ends_with(b"\r\n\r\n") {
-            if head.len() == MAX_HEAD {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            head.push(stream.read_u8().await?);
-        }
-        if is_success(&head) { Ok(stream) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+        opened(&mut stream).await?;
+        Ok(stream)
     }
+}
+
+/// Takes the head of the gateway's answer off a connection, if it is one of success.
+pub async fn opened(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut head = Vec::new();
+    // Byte by byte: what follows the head is not this function's.
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == MAX_HEAD {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        head.push(stream.read_u8().await?);
+    }
+    if is_success(&head) { Ok(()) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
 }
 
 #[cfg(test)]

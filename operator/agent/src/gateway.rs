@@ -69,6 +69,11 @@ async fn ask(gateway: &Gateway, request: &str) -> io::Result<Vec<u8>> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    body_of(answer)
+}
+
+/// The body of an answer, if it is one of success.
+pub fn body_of(mut answer: Vec<u8>) -> io::Result<Vec<u8>> {
     let end = answer.windows(END_OF_HEAD.len()).position(|bytes| bytes == END_OF_HEAD);
     let Some(end) = end.filter(|_| is_success(&answer)) else {
         let line = answer.split(|byte| *byte == b'\n').next().unwrap_or_default();

@@ -3,6 +3,8 @@
 //! A workspace is in use while somebody is logged in or while what runs in it uses the processor: a coding agent that works on
 //! after its user has detached is not idle, a file watcher that was left behind is.
 
+mod stat;
+
 use std::{
     collections::HashMap,
     fs,
@@ -77,46 +79,16 @@ fn usage(proc: &Path) -> Usage {
     let Ok(entries) = fs::read_dir(proc) else { return Usage::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
-        let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
-        let (began, ticks) = parse(&stat, pid == 1)?;
+        let read = fs::read(proc.join(pid.to_string()).join("stat")).ok()?;
+        let (began, ticks) = stat::parse(&read, pid == 1)?;
         Some(((pid, began), ticks))
     })
     .collect()
 }
 
-/// Start time and processor time of `/proc/PID/stat`, see `proc_pid_stat(5)`, ended children included: a loop of short commands
-/// is work. Of the agent itself only its children count.
-fn parse(stat: &str, is_agent: bool) -> Option<(u64, u64)> {
-    // The command's name may hold anything, so it is skipped by its last parenthesis; the state is the third field.
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let children = field(16)? + field(17)?;
-    let own = if is_agent { 0 } else { field(14)? + field(15)? };
-    Some((field(22)?, own + children))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stat(name: &str, times: [u64; 4]) -> String {
-        let [user, system, child_user, child_system] = times;
-        format!(
-            "7 ({name}) S 1 7 7 0 -1 4194304 1 2 3 4 {user} {system} {child_user} {child_system} 20 0 1 0 555 0"
-        )
-    }
-
-    #[test]
-    fn times_are_read_whatever_the_command_is_called() {
-        for name in ["bash", "a) S 1 (b", "", "x y z"] {
-            assert_eq!(parse(&stat(name, [1, 2, 30, 40]), false), Some((555, 73)), "{name}");
-        }
-        assert_eq!(parse(&stat("ws-agent", [1, 2, 30, 40]), true), Some((555, 70)));
-        for broken in ["", "7 bash S", "7 (bash) S 1 2", "7 (bash) S x x x x x x x x x x x x x x x x x x x x"]
-        {
-            assert_eq!(parse(broken, false), None, "{broken}");
-        }
-    }
 
     #[test]
     fn this_machine_has_processes() {

@@ -31,6 +31,7 @@ pub mod connection;
 pub mod forward;
 pub mod places;
 pub mod severable;
+pub mod variables;
 
 use self::{
     connection::Connection,

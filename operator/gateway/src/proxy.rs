@@ -11,6 +11,7 @@ use ws_runtime::drain;
 use ws_ssh::token::Token;
 
 mod connection;
+mod greeting;
 mod own;
 mod statement;
 mod stream;

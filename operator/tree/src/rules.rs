@@ -5,6 +5,7 @@
 //! Ignore files outside the project (of the user, of a parent folder) do not count, so that a project means the same on
 //! every machine.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
@@ -153,7 +154,9 @@ fn parse(content: &[u8]) -> (Gitignore, Option<String>) {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     for (number, line) in content.split(|&byte| byte == b'\n').enumerate() {
         let added = match std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) {
-            Ok(line) => builder.add_line(None, line).map(|_| ()).map_err(|error| error.to_string()),
+            Ok(line) => {
+                builder.add_line(None, &as_git_reads(line)).map(|_| ()).map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = added {
@@ -164,6 +167,38 @@ fn parse(content: &[u8]) -> (Gitignore, Option<String>) {
         Ok(rules) => (rules, problem),
         Err(error) => (Gitignore::empty(), Some(error.to_string())),
     }
+}
+
+/// A pattern whose braces are signs like any other, as they are to git: the library takes them for alternatives.
+fn as_git_reads(line: &str) -> Cow<'_, str> {
+    if !line.contains(['{', '}']) {
+        return Cow::Borrowed(line);
+    }
+    let mut read = String::with_capacity(line.len() + 2);
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\\' => 1 + rest.chars().nth(1).map_or(0, char::len_utf8),
+            '[' => class(rest).unwrap_or(1),
+            _ => first.len_utf8(),
+        };
+        if matches!(first, '{' | '}') {
+            read.push('\\');
+        }
+        let (sign, after) = rest.split_at(length);
+        read.push_str(sign);
+        rest = after;
+    }
+    Cow::Owned(read)
+}
+
+/// Length of the class that a pattern begins with. A `]` that stands first in it is of it.
+fn class(pattern: &str) -> Option<usize> {
+    let inner = pattern.strip_prefix('[')?;
+    let inner = inner.strip_prefix(['!', '^']).unwrap_or(inner);
+    let mut signs = inner.char_indices().skip(1);
+    let (end, _) = signs.find(|(_, sign)| *sign == ']')?;
+    Some(pattern.len() - inner.len() + end + 1)
 }
 
 fn matched(rules: &Gitignore, path: &Path, is_directory: bool) -> Option<bool> {
@@ -180,4 +215,36 @@ fn inside<'a>(path: &'a TreePath, folder: &[u8]) -> &'a Path {
     let bytes = path.as_bytes();
     let rest = bytes.strip_prefix(folder).unwrap_or(bytes);
     Path::new(std::ffi::OsStr::from_bytes(rest.strip_prefix(b"/").unwrap_or(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_ignored(pattern: &str, path: &str) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".gitignore"), pattern).unwrap();
+        let mut rules = Rules::new(Confined::open(folder.path()).unwrap());
+        let verdict = rules.verdict(&TreePath::parse(path.as_bytes()).unwrap(), false);
+        assert_eq!(rules.warnings(), [], "{pattern}");
+        verdict == Verdict::GitIgnored
+    }
+
+    #[test]
+    fn braces_are_signs_like_any_other() {
+        for (pattern, ignored, kept) in [
+            ("{a,b}", "{a,b}", "a"),
+            ("key{1}.pem", "key{1}.pem", "key1.pem"),
+            ("x{y", "x{y", "xy"),
+            ("x}y", "x}y", "xy"),
+            ("\\{a}", "{a}", "a"),
+            ("{é,*}", "{é,ü}", "é"),
+            ("[{]a", "{a", "[{]a"),
+            ("[]{]a}", "]a}", "]a"),
+            ("[!{]}", "a}", "{}"),
+        ] {
+            assert!(is_ignored(pattern, ignored), "{pattern} {ignored}");
+            assert!(!is_ignored(pattern, kept), "{pattern} {kept}");
+        }
+    }
 }

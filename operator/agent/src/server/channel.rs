@@ -5,10 +5,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ws_ssh::{Feed, Inbox, inbox::Store};
 
+use super::variables::Variables;
 use crate::session::{outlet::Outlet, program::Control, terminal::Wanted};
-
-/// Variables that a session may set, and the bytes of each with its name.
-const MAX_VARIABLES: (usize, usize) = (64, 4_096);
 
 /// A channel. Dropping it ends what it is used for.
 pub enum Channel {
@@ -22,7 +20,7 @@ pub struct Waiting {
     pub feed: Feed,
     pub inbox: Inbox,
     pub terminal: Option<Wanted>,
-    pub variables: Vec<(String, String)>,
+    pub variables: Variables,
 }
 
 pub struct Running {
@@ -37,18 +35,7 @@ pub struct Running {
 impl Waiting {
     pub fn new(writer: ChannelWriteHalf<Msg>, store: Store) -> Self {
         let (feed, inbox) = ws_ssh::inbox(store);
-        Self { writer, feed, inbox, terminal: None, variables: Vec::new() }
-    }
-
-    /// Takes a variable if sessions may set it.
-    pub fn set(&mut self, name: &str, value: &str) -> bool {
-        let fits = self.variables.len() < MAX_VARIABLES.0 && name.len() + value.len() <= MAX_VARIABLES.1;
-        let valid = !name.contains(['\0', '=']) && !value.contains('\0');
-        let allowed = fits && valid && ws_api::ssh::may_set(name);
-        if allowed {
-            self.variables.push((name.to_owned(), value.to_owned()));
-        }
-        allowed
+        Self { writer, feed, inbox, terminal: None, variables: Variables::default() }
     }
 }
 

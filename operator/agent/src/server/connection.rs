@@ -89,7 +89,7 @@ impl Connection {
         session.channel_success(id)?;
         let Waiting { writer, feed, inbox, terminal, variables } = waiting;
         let outlet = Outlet::new(writer, session.handle(), self.gate.clone());
-        let command = self.shared.environment.command(request, &variables);
+        let command = self.shared.environment.command(request, variables.as_slice());
         let close = CancellationToken::new();
         let (control, task) = match Program::start(&self.shared.reaper, command, terminal.as_ref()) {
             Ok(program) => {
@@ -236,7 +236,7 @@ impl Handler for Connection {
             return session.channel_failure(id);
         };
         if !term.is_empty() {
-            waiting.set("TERM", term);
+            waiting.variables.set("TERM", term);
         }
         let size = Size { columns, rows, width, height };
         waiting.terminal = Some(Wanted { size, modes: modes.to_vec() });
@@ -250,7 +250,7 @@ impl Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        if self.waiting(id).is_some_and(|waiting| waiting.set(name, value)) {
+        if self.waiting(id).is_some_and(|waiting| waiting.variables.set(name, value)) {
             session.channel_success(id)
         } else {
             session.channel_failure(id)

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io,
     net::IpAddr,
     pin::{Pin, pin},
     sync::{Arc, Mutex},
@@ -17,13 +16,11 @@ use hyper::{
     upgrade::{self, OnUpgrade},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use ws_api::gateway::TOKEN_MARK;
-use ws_ssh::token::{self, Token};
 
-use super::{Answer, Caller, Proxy, stream::Lingering, tunnel::Opened};
+use super::{Answer, Caller, Proxy, greeting, stream::Lingering, tunnel::Opened};
 use crate::{body::Body, refusal::DENIED_HEADER, session::lock, sources::Sources};
 
 /// Longest head of a request, in bytes.
@@ -48,7 +45,7 @@ pub async fn serve(
     let _open = Open(&proxy);
     // What is small waits for nobody: a handshake, an event of a stream. Without it, it is only slower.
     stream.set_nodelay(true).ok();
-    let Ok(Ok(token)) = timeout(HEADER_TIMEOUT, token(&mut stream)).await else { return };
+    let Ok(Ok(token)) = timeout(HEADER_TIMEOUT, greeting::token(&mut stream)).await else { return };
     let caller = Caller { source, token };
     // What requests took room for is given back before the tunnel begins.
     let Some((upgrade, opened)) = Box::pin(requests(&proxy, stream, caller, &closing)).await else { return };
@@ -114,21 +111,6 @@ pub async fn to_end<C: Future>(
             http.await
         }
     }
-}
-
-/// Takes what shows that an agent is talking off the connection's beginning, if that is how it begins.
-async fn token(stream: &mut TcpStream) -> io::Result<Option<Token>> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if first != [TOKEN_MARK] {
-        return Ok(None);
-    }
-    let mut greeting = [0; 1 + token::LENGTH];
-    stream.read_exact(&mut greeting).await?;
-    let [_, bytes @ ..] = greeting;
-    Ok(Some(Token::from_bytes(bytes)))
 }
 
 /// Whoever is refused has to begin anew: nothing that follows on the connection is taken for a request.
