@@ -164,7 +164,7 @@ fn failures(printed: &str) -> Failures {
 
 /// The failures with their reasons, for people.
 fn told(failures: &Failures) -> String {
-    failures.iter().map(|(test, why)| format!("\n{test}:\n{why}\n")).collect()
+    failures.iter().map(|(test, why)| format!("\n{test}:\n{why}\n")).collect::<Vec<_>>().concat()
 }
 
 /// What a command printed.
