@@ -1,4 +1,4 @@
-//! Red team, groups A and B: WebSockets to a host outside (A13, B20, B21). What a rule allows passes as whole messages, counted, for as
+//! Red team, groups A and B: `WebSockets` to a host outside (A13, B20, B21). What a rule allows passes as whole messages, counted, for as
 //! long as the rule is there. Nothing else passes: neither what other frames carry, nor what is compressed, too long or too much.
 
 use std::time::Duration;

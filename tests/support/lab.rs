@@ -40,7 +40,7 @@ pub struct Lab {
     hosts: PathBuf,
     /// What the fake internet's providers of models were asked, one JSON object a line.
     models: PathBuf,
-    /// What the fake internet's host got that converses by WebSockets, one JSON object a line.
+    /// What the fake internet's host got that converses by `WebSockets`, one JSON object a line.
     talks: PathBuf,
     /// Folder of the components' logs.
     logs: PathBuf,

@@ -12,6 +12,7 @@ It is also a server of somebody's own, which speaks Anthropic's protocol and Ope
 import argparse
 import json
 import os
+import shlex
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -44,6 +45,12 @@ def patch():
     return f"*** Begin Patch\n*** Update File: {FILE}\n@@\n-    {WRONG}\n{added}\n*** End Patch\n"
 
 
+def rewriting():
+    """The edit as a command, for agents that declare no tool to edit with, as Codex does for models that it does not know."""
+    edit = f"path.write_text(path.read_text().replace({WRONG!r}, {RIGHT!r}))"
+    return shlex.join(["python3", "-c", f"import pathlib; path = pathlib.Path({FILE!r}); {edit}"])
+
+
 def shell(command):
     """A shell command in the forms of the agents' tools."""
     return {
@@ -69,6 +76,7 @@ STEPS = {
         },
         "apply_patch": patch(),
         "exec": f"text(await tools.apply_patch({json.dumps(patch())}))",
+        "exec_command": shell(rewriting())["exec_command"],
     },
     "test": shell("npm test"),
     "hostile": shell(HOSTILE),

@@ -29,7 +29,7 @@ pub const GIT_SOCKET: &str = "git.socket";
 pub const MODELS: &str = "models.py";
 const MODELS_PROGRAM: &str = include_str!("../hosts/models.py");
 pub const MODELS_PORT: u16 = 8081;
-/// The host that converses by WebSockets. It listens on the loopback as well.
+/// The host that converses by `WebSockets`. It listens on the loopback as well.
 pub const TALK: &str = "talk.py";
 const TALK_PROGRAM: &str = include_str!("../hosts/talk.py");
 pub const TALK_PORT: u16 = 8082;
