@@ -47,13 +47,17 @@ impl<'a> Audit<'a> {
     pub async fn decisions(&self, ws: &Ws) -> Result<Vec<Value>> {
         let told = ws.run(&["egress", self.workspace, "--json"]).await?.ok()?;
         let told: Vec<Value> = told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        agree(&told, &self.log().await?)?;
+        Ok(told)
+    }
+
+    /// The lines of the audit log on the workspace.
+    pub async fn log(&self) -> Result<Vec<Value>> {
         let written = self.written().await?;
         let decisions = written.iter().filter_map(|line| serde_json::from_str(line).ok());
-        let of_workspace =
+        let is_its =
             |line: &Value| line["namespace"] == self.namespace && line["workspace"] == self.workspace;
-        let decisions: Vec<Value> = decisions.filter(of_workspace).collect();
-        agree(&told, &decisions)?;
-        Ok(told)
+        Ok(decisions.filter(is_its).collect())
     }
 
     /// The decisions since those that were looked at last.
