@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 fn flood(canary: &str) -> String {
     format!(
         "sent=0; end=$((SECONDS+3)); while [ $SECONDS -lt $end ]; do echo {canary} > /dev/udp/{INTERNET}/53; \
-             [ $((sent % 8)) = 0 ] && (echo {canary} > /dev/tcp/{INTERNET}/80) & \
+             if [ $((sent % 8)) = 0 ]; then (echo {canary} > /dev/tcp/{INTERNET}/80) & fi; \
              sent=$((sent+1)); done 2>/dev/null; \
          echo $sent > /dev/termination-log; wait"
     )

@@ -61,7 +61,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The decisions since those that were looked at last.
-    async fn new(&self, ws: &Ws) -> Result<Vec<Value>> {
+    async fn since_the_last_look(&self, ws: &Ws) -> Result<Vec<Value>> {
         let (told, seen) = (self.decisions(ws).await?, self.seen.get());
         let new: Vec<Value> = told.into_iter().filter(|line| number(line) > seen).collect();
         let kept = new.first().is_none_or(|first| number(first) == seen + 1);
@@ -76,7 +76,7 @@ impl<'a> Audit<'a> {
             *counts.entry(((*host).to_owned(), (*became).to_owned())).or_default() += times;
         }
         let new = eventually(PATIENCE, "exactly these decisions", async || {
-            let new = self.new(ws).await?;
+            let new = self.since_the_last_look(ws).await?;
             let told = tally(new.iter().map(|line| (text(line, "host"), outcome(line))));
             ensure!(told == counts, "expected {counts:?}, and {told:?} was decided");
             anyhow::Ok(Some(new))
@@ -100,7 +100,7 @@ impl<'a> Audit<'a> {
             sleep(SETTLED).await;
         }
         let new = eventually(PATIENCE, "each refusal once", async || {
-            let new = self.new(ws).await?;
+            let new = self.since_the_last_look(ws).await?;
             let told =
                 tally(new.iter().filter(|line| line["reason"].is_string()).map(|line| text(line, "reason")));
             for (reason, count) in &said {
