@@ -2,7 +2,13 @@
 //!
 //! Boots the lab anew for each test, so it runs alone.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
@@ -100,6 +106,14 @@ async fn a_cluster_that_does_not_enforce_is_found_out_before_a_byte_is_on_it() -
         give_ipv6(lab, namespace, "open", 7).await?;
         let reached = from_pod(lab, namespace, "open", &[Target::tcp(INTERNET_V6, 80, &canary)]).await?;
         ensure!(!reached.is_empty(), "an open pod does not reach IPv6 either");
+        from_pod(lab, namespace, "open", &[Target::udp(INTERNET_V6, 53, &canary)]).await?;
+        let own: IpAddr = "fd00:90::7".parse()?;
+        eventually(PATIENCE, "its connection and its datagram in a sink", async || {
+            let arrived = lab.arrivals(UNIX_EPOCH, |sender| sender == own)?;
+            let by = |protocol: &str| arrived.iter().any(|arrival| arrival.protocol == protocol);
+            anyhow::Ok((by("tcp") && by("udp")).then_some(()))
+        })
+        .await?;
         Ok(())
     })
     .await?;

@@ -9,7 +9,7 @@ use ws_tests::{
 };
 
 use crate::{
-    audited::{are_told, each_refusal_is_told},
+    audited::{are_told, each_refusal_is_told, these_alone_are_told},
     misuse::is_refused,
     spellings::arrived,
     way_out::with_rules,
@@ -114,7 +114,14 @@ async fn b19_nothing_goes_along_with_a_request_but_what_its_rule_names() -> Resu
         let [third, fourth] = [canary()?, canary()?];
         ensure!(fetch(&third, "").await? == "404", "three may be asked for in vain");
         ensure!(fetch(&fourth, "").await? == "403" && arrived(out, &fourth)?.is_empty(), "a fourth may not");
-        Ok(())
+        let expected = [
+            (HOST, "docs", 3),
+            (HOST, "malformed", 1),
+            (HOST, "not-found-budget", 1),
+            (HOST, "query-not-allowed", 6),
+            (HOST, "request-not-allowed", 1),
+        ];
+        these_alone_are_told(out, &expected).await
     })
     .await
 }

@@ -6,6 +6,7 @@ mod admission;
 mod agents;
 mod audited;
 mod authority;
+mod bodies;
 mod budgets;
 mod channels;
 mod delivery;

@@ -15,6 +15,8 @@ use crate::{
 
 const ANTHROPIC: &str = "api.anthropic.com";
 const OPENAI: &str = "api.openai.com";
+/// 2^53 + 1: no 64-bit floating-point number is it.
+const ROUNDED: &str = "9007199254740993";
 /// What an attacker brings along.
 const THEIRS: &str = "sk-attacker-0123456789";
 
@@ -24,6 +26,8 @@ struct Case {
     host: &'static str,
     line: String,
     headers: Vec<String>,
+    /// Of the body.
+    kind: &'static str,
     body: Vec<u8>,
     passes: bool,
 }
@@ -35,7 +39,8 @@ impl Case {
             Value::String(text) => text.into_bytes(),
             document => document.to_string().into_bytes(),
         };
-        Self { what, host, line: line.to_owned(), headers: Vec::new(), body, passes: false }
+        let (line, kind) = (line.to_owned(), "application/json");
+        Self { what, host, line, headers: Vec::new(), kind, body, passes: false }
     }
 
     fn with(mut self, header: &str) -> Self {
@@ -50,9 +55,10 @@ impl Case {
     fn vector(&self) -> Vector {
         let headers: Vec<String> = self.headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
-            "{} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n",
+            "{} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n",
             self.line,
             self.host,
+            self.kind,
             headers.concat(),
             self.body.len()
         );
@@ -207,6 +213,10 @@ fn bodies(canary: &str) -> Vec<Case> {
     let open = text.trim_end_matches('}');
     let twice = |key: &str, value: &str| format!("{{\"{key}\": {value}, {}", &text[1..]).into_bytes();
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = [&b"\xff\xfe"[..], &utf16].concat();
+    // As UTF-7 (RFC 2152), of which a reader of ASCII sees no brace and no quotation mark.
+    let utf7 = text.replace('{', "+AHs-").replace('}', "+AH0-").replace('"', "+ACI-");
+    let of_kind = |kind, case: Case| Case { kind, ..case };
     let deep = format!("{{\"metadata\": {}{}, {}", "[".repeat(10_000), "]".repeat(10_000), &text[1..]);
     let mut cases: Vec<_> = ["gzip", "br", "zstd", "deflate", "GZIP", "identity, gzip", "x-gzip"]
         .map(|encoding| {
@@ -217,7 +227,19 @@ fn bodies(canary: &str) -> Vec<Case> {
         post("a key that is there twice", twice("model", "\"other\"")),
         post("a key that is there twice, once escaped", twice("mod\\u0065l", "\"other\"")),
         post("a key in other letters", twice("Mcp_Servers", "[]")),
-        post("UTF-16", utf16),
+        post("UTF-16", utf16.clone()),
+        of_kind("application/json; charset=utf-16le", post("UTF-16 that is said to be it", utf16)),
+        of_kind("application/json; charset=utf-16", post("UTF-16 with its mark", marked)),
+        of_kind("application/json; charset=utf-7", post("UTF-7", utf7.into())),
+        // What is said of a body that is looked into stays behind: the provider is told how it was read.
+        of_kind(
+            "application/json; charset=utf-7",
+            post("UTF-8 that is said to be UTF-7", text.clone().into()),
+        )
+        .passing(),
+        post("an integer that some programs round", twice("seed", ROUNDED)).passing(),
+        post("a number that is none", twice("seed", "1e999")),
+        post("a number with a sign", twice("seed", "+1")),
         post("a byte order mark", [b"\xef\xbb\xbf", text.as_bytes()].concat()),
         post("not UTF-8", [open.as_bytes(), b", \"x\": \"\xff\"}"].concat()),
         post("10,000 lists in each other", deep.into()),
@@ -235,7 +257,7 @@ fn bodies(canary: &str) -> Vec<Case> {
     cases
 }
 
-/// B23: what stands where a credential would be, at hosts that it is not for.
+/// B23: what stands where a credential would be, at a provider that it is not for.
 fn placeholders(canary: &str) -> Vec<Case> {
     let placeholder = "ws-credential:anthropic";
     vec![
@@ -275,7 +297,7 @@ async fn b11_b16_b17_b22_b23_a_provider_does_for_a_workspace_what_the_preset_let
         let vectors: Vec<Vector> = cases.iter().map(Case::vector).collect();
         let given = answers(&out.ws, "out", &vectors).await?;
         for (case, answer) in cases.iter().zip(&given) {
-            let Case { what, host, line, headers, body, passes } = case;
+            let Case { what, host, line, headers, kind: _, body, passes } = case;
             let is_answered = answer.starts_with("HTTP/1.1 200 ") && !answer.contains("x-ws-denied");
             let is_refused = answer.starts_with("HTTP/1.1 4");
             let shown =
@@ -302,9 +324,13 @@ async fn b11_b16_b17_b22_b23_a_provider_does_for_a_workspace_what_the_preset_let
             let sent = request.headers.get(own.0).context("a credential")?;
             ensure!(*sent == own.1, "{request:?}");
             let all = format!("{:?}", request.headers).to_lowercase();
-            for theirs in [THEIRS, "override", "ws-credential", "mcp-client", "cookie", "organization"] {
+            for theirs in
+                [THEIRS, "override", "ws-credential", "mcp-client", "cookie", "organization", "utf-"]
+            {
                 ensure!(!all.contains(theirs), "{theirs} arrived: {request:?}");
             }
+            let seed = request.body.split("\"seed\": ").nth(1);
+            ensure!(seed.is_none_or(|seed| seed.starts_with(ROUNDED)), "it was rounded: {request:?}");
         }
         Ok(())
     })

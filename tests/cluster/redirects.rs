@@ -5,7 +5,7 @@ use serde_json::json;
 use ws_tests::{probe::canary, project::Project};
 
 use crate::{
-    audited::are_told,
+    audited::{are_told, these_alone_are_told},
     toolchains::IMAGE,
     way_out::{Out, with_project},
 };
@@ -60,8 +60,10 @@ async fn b15_no_redirect_leads_out_of_tls_nor_to_an_address() -> Result<()> {
             ensure!(!out.lab.asked(&format!("/away/{to}"))?.is_empty(), "it was sent there: {sent}");
         }
         ensure!(out.lab.asked(&format!("/{hidden}"))?.is_empty(), "it arrived without TLS");
-        ensure!(!out.lab.sunk()?.contains(&hidden), "it arrived at an address");
-        are_told(out, &[(HOST, "port-not-allowed"), ("169.254.169.254", "ip-literal")]).await?;
+        ensure!(!out.lab.has_sunk(&hidden)?, "it arrived at an address");
+        let expected =
+            [(HOST, "docs", 2), (HOST, "port-not-allowed", 1), ("169.254.169.254", "ip-literal", 1)];
+        these_alone_are_told(out, &expected).await?;
         let shown = canary()?;
         sent_to(out, curl, &format!("https/{HOST}/{shown}")).await?;
         ensure!(!out.lab.asked(&format!("/{shown}"))?.is_empty(), "the control arrives");

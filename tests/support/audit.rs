@@ -1,11 +1,11 @@
 //! What was decided on one workspace: the gateways' audit log, as the cluster's admin has it, and what the gateway tells the user
 //! (`ws egress`). Both say the same, nothing is missing, and nothing of what was sent is in it.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     lab::Lab,
@@ -18,6 +18,8 @@ use crate::{
 
 /// Decisions that a gateway keeps of one workspace for `ws egress`.
 const KEPT: usize = 256;
+/// Time in which a gateway has heard of all connections that were ended.
+const SETTLED: Duration = Duration::from_secs(1);
 /// What a line of the log and what the user is told have in common.
 const FIELDS: [&str; 10] =
     ["ts", "decision", "count", "reason", "rule", "method", "host", "port", "path", "status"];
@@ -45,17 +47,21 @@ impl<'a> Audit<'a> {
     pub async fn decisions(&self, ws: &Ws) -> Result<Vec<Value>> {
         let told = ws.run(&["egress", self.workspace, "--json"]).await?.ok()?;
         let told: Vec<Value> = told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        let written = self.written().await?;
-        let decisions = written.iter().filter_map(|line| serde_json::from_str(line).ok());
-        let of_workspace =
-            |line: &Value| line["namespace"] == self.namespace && line["workspace"] == self.workspace;
-        let decisions: Vec<Value> = decisions.filter(of_workspace).collect();
-        agree(&told, &decisions)?;
+        agree(&told, &self.log().await?)?;
         Ok(told)
     }
 
+    /// The lines of the audit log on the workspace.
+    pub async fn log(&self) -> Result<Vec<Value>> {
+        let written = self.written().await?;
+        let decisions = written.iter().filter_map(|line| serde_json::from_str(line).ok());
+        let is_its =
+            |line: &Value| line["namespace"] == self.namespace && line["workspace"] == self.workspace;
+        Ok(decisions.filter(is_its).collect())
+    }
+
     /// The decisions since those that were looked at last.
-    async fn new(&self, ws: &Ws) -> Result<Vec<Value>> {
+    async fn since_the_last_look(&self, ws: &Ws) -> Result<Vec<Value>> {
         let (told, seen) = (self.decisions(ws).await?, self.seen.get());
         let new: Vec<Value> = told.into_iter().filter(|line| number(line) > seen).collect();
         let kept = new.first().is_none_or(|first| number(first) == seen + 1);
@@ -70,7 +76,7 @@ impl<'a> Audit<'a> {
             *counts.entry(((*host).to_owned(), (*became).to_owned())).or_default() += times;
         }
         let new = eventually(PATIENCE, "exactly these decisions", async || {
-            let new = self.new(ws).await?;
+            let new = self.since_the_last_look(ws).await?;
             let told = tally(new.iter().map(|line| (text(line, "host"), outcome(line))));
             ensure!(told == counts, "expected {counts:?}, and {told:?} was decided");
             anyhow::Ok(Some(new))
@@ -89,8 +95,12 @@ impl<'a> Audit<'a> {
             (1..KEPT).contains(&(all + unsaid)),
             "{all} refusals: nothing is proven, or not all are kept"
         );
+        if unsaid > 0 {
+            // What is broken off is known to be so a moment later.
+            sleep(SETTLED).await;
+        }
         let new = eventually(PATIENCE, "each refusal once", async || {
-            let new = self.new(ws).await?;
+            let new = self.since_the_last_look(ws).await?;
             let told =
                 tally(new.iter().filter(|line| line["reason"].is_string()).map(|line| text(line, "reason")));
             for (reason, count) in &said {

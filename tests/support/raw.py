@@ -16,7 +16,7 @@ import time
 PROXY = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
 PATIENCE = 10
 # Once something has come, what follows comes at once.
-REST = 0.5
+REST = 1
 # A gateway that has no place for a connection closes it, as it does on bytes that mean nothing.
 ATTEMPTS = 3
 
