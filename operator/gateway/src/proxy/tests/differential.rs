@@ -94,8 +94,8 @@ fn of_smuggled(port: u16) -> impl Iterator<Item = String> {
     let on_tunnels = smuggled
         .clone()
         .into_iter()
-        .map(move |(_, bytes)| format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n{bytes}"));
-    smuggled.into_iter().map(|(_, bytes)| bytes).chain(on_tunnels)
+        .map(move |(_, _, bytes)| format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n{bytes}"));
+    smuggled.into_iter().map(|(_, _, bytes)| bytes).chain(on_tunnels)
 }
 
 /// Sends all of it through a gateway to the server, and tells where one understood what the other did not.
