@@ -211,7 +211,7 @@ fn nothing_is_sent_past_a_wsignore_that_cannot_be_used() {
     type Spoil<'a> = &'a dyn Fn(&Path);
     let too_long = "x\n".repeat(1 << 20);
     let spoil: [(&str, Spoil<'_>); 5] = [
-        ("line 2:", &|file| fs::write(file, "a\n[b\n").unwrap()),
+        ("line 2:", &|file| fs::write(file, "a\n[z-a]\n").unwrap()),
         ("line 1: invalid utf-8", &|file| fs::write(file, b"\xff\n").unwrap()),
         ("longer than", &|file| fs::write(file, &too_long).unwrap()),
         ("symbolic link", &|file| symlink("patterns", file).unwrap()),
