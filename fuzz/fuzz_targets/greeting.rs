@@ -31,7 +31,8 @@ static HOST_KEY: LazyLock<PrivateKey> =
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = &bytes[..bytes.len().min(LONGEST)];
-    let (read, rest) = RUNTIME.block_on(greeted(bytes));
+    let listener = &*LISTENER;
+    let (read, rest) = RUNTIME.block_on(greeted(listener, bytes));
     match (bytes, read) {
         ([], read) => assert!(read.is_none(), "nobody is there"),
         ([TOKEN_MARK, after @ ..], None) => assert!(after.len() < LENGTH),
@@ -53,9 +54,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What a connection that begins with these bytes is taken for, if for anything, and what can be read of it afterwards.
-async fn greeted(bytes: &[u8]) -> (Option<Option<Token>>, Vec<u8>) {
-    let address = LISTENER.local_addr().expect("an address");
-    let (outside, inside) = tokio::join!(TcpStream::connect(address), LISTENER.accept());
+async fn greeted(listener: &TcpListener, bytes: &[u8]) -> (Option<Option<Token>>, Vec<u8>) {
+    let address = listener.local_addr().expect("an address");
+    let (outside, inside) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (mut outside, (mut inside, _)) = (outside.expect("a connection"), inside.expect("a connection"));
     outside.write_all(bytes).await.expect("there is room");
     outside.shutdown().await.expect("it is open");

@@ -39,10 +39,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let tracked = index::tracked(index).unwrap_or_default();
     let leads = pointer.strip_prefix(b"gitdir: ").map(<[u8]>::trim_ascii_end);
-    let is_ours = leads == Some(b"../git");
+    let is_ours = leads == Some(&b"../git"[..]);
     let read = Repository::read(&place.join("project"));
     assert!(read.tracked.is_subset(&tracked));
-    assert!([b"", OWN, SHARED].contains(&read.exclude.as_slice()), "it is somebody else's");
+    assert!([&b""[..], OWN, SHARED].contains(&read.exclude.as_slice()), "it is somebody else's");
     if is_ours {
         assert_eq!(read.tracked, tracked);
         match common.trim_ascii_end() {

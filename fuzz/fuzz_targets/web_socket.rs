@@ -270,9 +270,10 @@ async fn serve(inside: DuplexStream, outside: DuplexStream, record: &Record) {
     let (opened, outside) = (Mutex::new(None), Mutex::new(Some(outside)));
     let service = service_fn(|request| {
         let (opened, outside) = (&opened, outside.lock().expect("one thread").take());
+        let record = record.clone();
         async move {
             let mut response = match outside {
-                Some(outside) => answer(request, outside, record.clone()).await,
+                Some(outside) => answer(request, outside, record).await,
                 None => Response::default(),
             };
             if let Some(conversation) = response.extensions_mut().remove::<Conversation>() {

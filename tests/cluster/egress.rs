@@ -238,7 +238,7 @@ print(json.dumps({
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn a02_a07_neither_pings_nor_raw_packets_nor_other_protocols_leave() -> Result<()> {
+async fn a02_neither_pings_nor_raw_packets_nor_other_protocols_leave() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, began) = (Ws::new(lab, namespace)?, SystemTime::now());
         ws.up("caged", Project::empty()?.path()).await?;
