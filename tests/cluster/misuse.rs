@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use ws_tests::{
     probe::canary,
     raw::{Vector, answers},
+    wait::{PATIENCE, eventually},
 };
 
 use crate::{
@@ -259,9 +260,14 @@ async fn the_user_sees_each_decision_from_the_gateway_itself() -> Result<()> {
             let patch = [&["-n", out.namespace], &patch[..], &[&status]].concat();
             out.lab.kubectl(&patch).await?.ok().map(drop)
         };
-        status_is(json!({"status": {"egress": {"authority": null}}})).await?;
-        let unknown = out.ws.run(&["egress", "out"]).await?.code(1)?;
-        ensure!(unknown.stderr.contains("does not say how to know its gateway"), "{unknown}");
+        // The gateway writes it down anew with what was decided last.
+        eventually(PATIENCE, "a status without the authority", async || {
+            status_is(json!({"status": {"egress": {"authority": null}}})).await?;
+            let unknown = out.ws.run(&["egress", "out"]).await?.code(1)?;
+            ensure!(unknown.stderr.contains("does not say how to know its gateway"), "{unknown}");
+            anyhow::Ok(Some(()))
+        })
+        .await?;
         status_is(json!({"status": {"egress": {"authority": authority}}})).await
     })
     .await

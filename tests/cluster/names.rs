@@ -170,10 +170,10 @@ async fn a05_the_gateway_asks_for_no_name_that_no_rule_names() -> Result<()> {
             "the control: a name that a rule names is asked for"
         );
         ensure!(!out.lab.has_resolved(&denied)?, "a name was asked for");
-        // What knows of no proxy asks the agent for the name, and there is none: the gateway does not hear of it.
+        // What knows of no proxy asks the agent for the name, which tells the gateway that there is none.
         let expected = [
             (name.as_str(), "misdirected", 1),
-            (name.as_str(), "host-not-allowed", 1),
+            (name.as_str(), "host-not-allowed", 2),
             (allowed.as_str(), "unreachable", 1),
         ];
         these_alone_are_told(out, &expected).await

@@ -219,7 +219,9 @@ impl Audit {
 
     fn record(&self, session: Option<&Arc<Session>>, entry: Entry<'_>, on: On) {
         let decision = entry.decision;
-        let admission = self.burst(session).admit(entry, Instant::now());
+        // Until its line is where it goes, so that lines are in the order of their numbers: who follows would miss one that is late.
+        let mut burst = self.burst(session);
+        let admission = burst.admit(entry, Instant::now());
         let (Admission::Write { seq } | Admission::Hold { seq, .. }) = admission;
         let Some(line) = self.line(session, decision, (seq, 1), What::One(on)) else { return };
         if let Some(session) = session {

@@ -3,7 +3,10 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Shared as Sink, session};
+use crate::{
+    decisions::Reader,
+    testing::{Shared as Sink, session},
+};
 
 fn subject(host: &str) -> Subject {
     Subject {
@@ -45,6 +48,31 @@ fn passage(rule: &str, sends: bool, sent_bytes: u64, received_bytes: u64) -> Pas
         received_bytes,
         took: Duration::from_millis(17),
     }
+}
+
+#[tokio::test]
+async fn decisions_at_once_are_in_the_order_of_their_numbers() {
+    const AT_ONCE: u64 = 8;
+    const EACH: u64 = 32;
+    let audit = Audit::start(io::sink(), Metrics::default()).unwrap();
+    for _ in 0..50 {
+        let session = session();
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    (0..EACH).for_each(|_| {
+                        audit.allowed(&session, &subject("docs.example"), passage("docs", false, 1, 1));
+                    });
+                });
+            }
+        });
+        let mut reader = Reader::new(session, false);
+        for number in 1..=AT_ONCE * EACH {
+            let line: Value = serde_json::from_slice(&reader.next().await.unwrap()).unwrap();
+            assert_eq!(line["seq"], number);
+        }
+    }
+    audit.close().await;
 }
 
 #[tokio::test]
