@@ -152,7 +152,8 @@ async fn a10_one_session_does_not_reach_another() -> Result<()> {
         })
         .await?;
         // What its own user comes by listens on its loopback alone.
-        let [own, other] = ["127.0.0.1", address.as_str()].map(|host| Target::tcp(host, ws_api::ssh::PORT, ""));
+        let [own, other] =
+            ["127.0.0.1", address.as_str()].map(|host| Target::tcp(host, ws_api::ssh::PORT, ""));
         let reached = from_workspace(&ws, "server", std::slice::from_ref(&own)).await?;
         ensure!(reached.len() == 1, "the control: the session's own port answers it");
         let others = [&target[..], &[other]].concat();

@@ -168,15 +168,35 @@ pub enum Fate {
     Once,
 }
 
+type Smuggled = Vec<(&'static str, Fate, String)>;
+
 /// Bytes that some programs take for one request and others for two, of which the second asks for `hidden`.
-pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
+pub fn smuggled(host: &str, hidden: &str) -> Smuggled {
     let second = format!("GET {hidden} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let length = second.len();
-    let post = |headers: &str, body: &str| {
-        format!("POST /public/form HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n{body}")
+    let denied = (
+        "a denied request, then another",
+        Fate::Refused,
+        format!("GET {hidden} HTTP/1.1\r\nHost: {host}\r\n\r\n{second}"),
+    );
+    let all = [
+        by_coding(host, &second),
+        by_length(host, &second),
+        by_chunks(host, &second),
+        by_upgrade(host, &second),
+        by_first_line(host, &second),
+        vec![denied],
+    ];
+    all.concat()
+}
+
+fn post(host: &str, headers: &str, body: &str) -> String {
+    format!("POST /public/form HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n{body}")
+}
+
+fn by_coding(host: &str, second: &str) -> Smuggled {
+    let chunked = |coding: &str| {
+        post(host, &format!("{coding}\r\nContent-Length: 4\r\n"), &format!("0\r\n\r\n{second}"))
     };
-    let chunked =
-        |coding: &str| post(&format!("{coding}\r\nContent-Length: 4\r\n"), &format!("0\r\n\r\n{second}"));
     vec![
         ("a length and chunks", Fate::Closed, chunked("Transfer-Encoding: chunked")),
         ("a length and identity", Fate::Refused, chunked("Transfer-Encoding: identity")),
@@ -193,33 +213,46 @@ pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
         ("a coding with a vertical tab", Fate::Refused, chunked("Transfer-Encoding: \u{b}chunked")),
         ("a folded coding", Fate::Refused, chunked("Transfer-Encoding:\r\n chunked")),
         ("a coding after a bare line feed", Fate::Closed, chunked("X: y\nTransfer-Encoding: chunked")),
+    ]
+}
+
+fn by_length(host: &str, second: &str) -> Smuggled {
+    let post = |headers: &str, body: &str| post(host, headers, body);
+    let length = second.len();
+    vec![
         (
             "two lengths",
             Fate::Refused,
-            post(&format!("Content-Length: 0\r\nContent-Length: {length}\r\n"), &second),
+            post(&format!("Content-Length: 0\r\nContent-Length: {length}\r\n"), second),
         ),
         (
             "two lengths, the other first",
             Fate::Refused,
-            post(&format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), &second),
+            post(&format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), second),
         ),
-        ("one length twice", Fate::Once, post("Content-Length: 0\r\nContent-Length: 0\r\n", &second)),
+        ("one length twice", Fate::Once, post("Content-Length: 0\r\nContent-Length: 0\r\n", second)),
         (
             "one length twice, of what is hidden",
             Fate::Once,
-            post(&format!("Content-Length: {length}\r\nContent-Length: {length}\r\n"), &second),
+            post(&format!("Content-Length: {length}\r\nContent-Length: {length}\r\n"), second),
         ),
         (
             "a list of one length",
             Fate::Refused,
-            post(&format!("Content-Length: {length}, {length}\r\n"), &second),
+            post(&format!("Content-Length: {length}, {length}\r\n"), second),
         ),
-        ("a list of lengths", Fate::Refused, post(&format!("Content-Length: 0, {length}\r\n"), &second)),
-        ("a signed length", Fate::Refused, post("Content-Length: +0\r\n", &second)),
-        ("a hexadecimal length", Fate::Refused, post("Content-Length: 0x0\r\n", &second)),
-        ("a negative length", Fate::Refused, post("Content-Length: -1\r\n", &second)),
-        ("a long length", Fate::Refused, post("Content-Length: 99999999999999999999\r\n", &second)),
-        ("no length", Fate::Once, post("", &second)),
+        ("a list of lengths", Fate::Refused, post(&format!("Content-Length: 0, {length}\r\n"), second)),
+        ("a signed length", Fate::Refused, post("Content-Length: +0\r\n", second)),
+        ("a hexadecimal length", Fate::Refused, post("Content-Length: 0x0\r\n", second)),
+        ("a negative length", Fate::Refused, post("Content-Length: -1\r\n", second)),
+        ("a long length", Fate::Refused, post("Content-Length: 99999999999999999999\r\n", second)),
+        ("no length", Fate::Once, post("", second)),
+    ]
+}
+
+fn by_chunks(host: &str, second: &str) -> Smuggled {
+    let post = |headers: &str, body: &str| post(host, headers, body);
+    vec![
         (
             "a chunk's size in two readings",
             Fate::Closed,
@@ -248,22 +281,29 @@ pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
                 &format!("0\r\nHost: hidden.example\r\nAuthorization: mine\r\n\r\n{second}"),
             ),
         ),
+    ]
+}
+
+fn by_upgrade(host: &str, second: &str) -> Smuggled {
+    let post = |headers: &str, body: &str| post(host, headers, body);
+    let length = second.len();
+    vec![
         (
             "an expectation",
             Fate::Once,
-            post(&format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"), &second),
+            post(&format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"), second),
         ),
         (
             "an unknown expectation",
             Fate::Once,
-            post(&format!("Expect: x\r\nContent-Length: {length}\r\n"), &second),
+            post(&format!("Expect: x\r\nContent-Length: {length}\r\n"), second),
         ),
         (
             "an upgrade",
             Fate::Once,
             post(
                 "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 0\r\n",
-                &second,
+                second,
             ),
         ),
         (
@@ -271,9 +311,16 @@ pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
             Fate::Refused,
             post(
                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n",
-                &second,
+                second,
             ),
         ),
+    ]
+}
+
+fn by_first_line(host: &str, second: &str) -> Smuggled {
+    let post = |headers: &str, body: &str| post(host, headers, body);
+    let length = second.len();
+    vec![
         (
             "a request line with more",
             Fate::Refused,
@@ -294,7 +341,7 @@ pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
         (
             "a method that overrides",
             Fate::Once,
-            post("X-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n", &second),
+            post("X-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n", second),
         ),
         (
             "a tunnel in a tunnel",
@@ -306,11 +353,6 @@ pub fn smuggled(host: &str, hidden: &str) -> Vec<(&'static str, Fate, String)> {
             "a body where there is none",
             Fate::Refused,
             format!("GET /public/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{second}"),
-        ),
-        (
-            "a denied request, then another",
-            Fate::Refused,
-            format!("GET {hidden} HTTP/1.1\r\nHost: {host}\r\n\r\n{second}"),
         ),
     ]
 }

@@ -120,12 +120,12 @@ impl Answer {
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         let unread = if self.is_tunnelled { "not-tls" } else { "malformed" };
         let alert = self.text.starts_with(ALERT).then_some(unread);
-        let refused = self.responses().filter_map(move |response| match response.split_once(REFUSAL) {
-            Some((_, reason)) => reason.lines().next(),
-            None => {
-                let is_unread = matches!(status(response), Some(400 | 414 | 431));
-                (is_unread && !response.contains(HOSTS_OWN)).then_some(unread)
+        let refused = self.responses().filter_map(move |response| {
+            if let Some((_, reason)) = response.split_once(REFUSAL) {
+                return reason.lines().next();
             }
+            let is_unread = matches!(status(response), Some(400 | 414 | 431));
+            (is_unread && !response.contains(HOSTS_OWN)).then_some(unread)
         });
         alert.into_iter().chain(refused)
     }

@@ -25,7 +25,7 @@ pub struct Args {
     /// Name of the workspace [default: the only one of this project]
     #[arg(value_name = "NAME")]
     name: Option<WorkspaceName>,
-    /// Go on with what is decided from now on
+    /// Keep printing new decisions
     #[arg(short, long)]
     follow: bool,
 }
