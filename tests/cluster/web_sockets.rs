@@ -205,7 +205,7 @@ fn long(start: &str, bytes: usize) -> String {
 async fn b20_b21_a_message_that_is_too_long_ends_the_conversation_and_does_not_arrive() -> Result<()> {
     with_talk(json!({}), async |out| {
         let hidden = canary()?;
-        let binary: String = hidden.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let binary = hidden.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         for too_long in [
             json!({"text": long(&hidden, MAX + 1)}),
             json!({"hex": long(&binary, 2 * (MAX + 1)).replace('x', "0")}),

@@ -251,7 +251,8 @@ async fn b25_a_conversation_ends_when_nobody_says_anything_and_a_ping_says_somet
         after(590).await;
         assert!(!is_over(&mut socket, SOON).await);
         socket.send(message).await.unwrap();
-        assert!(socket.next().await.unwrap().is_ok());
+        let answer = timeout(PATIENCE, socket.next()).await.expect("it is answered");
+        assert!(answer.unwrap().is_ok());
     }
     after(590).await;
     assert!(!is_over(&mut socket, SOON).await);
