@@ -50,15 +50,12 @@ async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
             let gateways = signal_gateways(stop, None).await?;
             ensure!(!fetch(&canary).await?, "{how}: it got out");
             ensure!(lab.asked(&format!("/{canary}"))?.is_empty(), "{how}: it arrived");
-            let (began, could, worked) = match recover {
-                Some(recover) => {
-                    signal_gateways(recover, Some(&gateways)).await?;
-                    (Instant::now(), Instant::now(), works().await?)
-                }
-                None => {
-                    let (could, worked) = tokio::try_join!(ready_again(lab, before), works())?;
-                    (stopped, could, worked)
-                }
+            let (began, could, worked) = if let Some(recover) = recover {
+                signal_gateways(recover, Some(&gateways)).await?;
+                (Instant::now(), Instant::now(), works().await?)
+            } else {
+                let (could, worked) = tokio::try_join!(ready_again(lab, before), works())?;
+                (stopped, could, worked)
             };
             let recovered = worked.saturating_duration_since(could);
             ensure!(recovered < RECOVERY, "{how}: it took {recovered:?} to recover");

@@ -30,11 +30,12 @@ fn flood(canary: &str) -> String {
 
 /// A pod that floods. It is not the operator's, but with a class it has the labels by which that one's policy selects it.
 fn pod(name: &str, image: &str, class: Option<&str>, canary: &str) -> Result<Value> {
-    let mut labels = json!({"flood": "yes"});
-    if let Some(class) = class {
-        labels[ws_api::MANAGED_BY_LABEL] = ws_api::MANAGED_BY.into();
-        labels[ws_api::CLASS_LABEL] = class.into();
-    }
+    let labels = match class {
+        Some(class) => {
+            json!({"flood": "yes", (ws_api::MANAGED_BY_LABEL): ws_api::MANAGED_BY, (ws_api::CLASS_LABEL): class})
+        }
+        None => json!({"flood": "yes"}),
+    };
     let changes = [
         ("/metadata/labels", labels),
         ("/spec/restartPolicy", "Never".into()),

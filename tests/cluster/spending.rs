@@ -31,8 +31,9 @@ async fn upload(out: &Out<'_>, page: &str, line: &str, more: &str) -> Result<Str
 
 /// The bodies that arrived below this page, of requests that came to their end.
 fn bodies(out: &Out<'_>, page: &str) -> Result<Vec<String>> {
-    let whole = arrived(out, page)?.into_iter().filter(|request| request["status"] == 200);
-    Ok(whole.map(|request| request["body"].as_str().unwrap_or_default().to_owned()).collect())
+    let whole = arrived(out, page)?.into_iter().filter(|request| request.get("status") == Some(&200.into()));
+    let body = |request: Value| request.get("body").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(whole.map(body).collect())
 }
 
 #[tokio::test]
@@ -47,11 +48,11 @@ async fn b20_a_body_of_one_byte_more_than_is_left_is_not_begun() -> Result<()> {
         ensure!(send(FIRST).await? == "200", "the first fits");
         these_alone_are_told(out, &[(HOST, "api", 1)]).await?;
         let decisions = out.audit.decisions(&out.ws).await?;
-        let sent = decisions.last().and_then(|line| line["sentBytes"].as_u64()).context("it was counted")?;
-        let sent = usize::try_from(sent)?;
-        ensure!(sent > FIRST, "{sent}");
+        let counted = decisions.last().and_then(|line| line["sentBytes"].as_u64());
+        let counted = usize::try_from(counted.context("it was counted")?)?;
+        ensure!(counted > FIRST, "{counted}");
         // The head is as long again: both lengths have as many digits.
-        let left = BUDGET - sent - (sent - FIRST);
+        let left = BUDGET - counted - (counted - FIRST);
         let more = send(left + 1).await?;
         ensure!(
             more == "413" && arrived(out, &page)?.len() == 1,

@@ -77,7 +77,7 @@ async fn converse(out: &Out<'_>, wish: &Value) -> Result<Became> {
 /// From a pod that no policy selects, with nobody between it and the host.
 async fn converse_directly(lab: &Lab, namespace: &str, mut wish: Value) -> Result<Became> {
     open_pod_of(lab, namespace, OPEN, IMAGE).await?;
-    wish["address"] = WEB.into();
+    wish.as_object_mut().context("a wish has members")?.insert("address".to_owned(), WEB.into());
     let exec = lab.kubectl_command(&["-n", namespace, "exec", "-i", OPEN, "--", "python3", "-c", CONVERSE]);
     became(&run_with_input(exec, serde_json::to_vec(&wish)?, LIMIT).await?.ok()?)
 }
