@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 use crate::scrub::{Search, Spellings};
 
+#[allow(dead_code)]
 #[path = "../../operator/gateway/src/body/scrub.rs"]
 mod scrub;
 

@@ -43,6 +43,7 @@ use crate::{
 
 mod frames;
 mod parts;
+#[allow(dead_code)]
 #[path = "../../operator/gateway/src/body/scrub.rs"]
 mod scrub;
 #[path = "../../operator/gateway/src/web_socket.rs"]
