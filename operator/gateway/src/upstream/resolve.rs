@@ -103,7 +103,8 @@ fn cluster(search: &[rr::Name]) -> Option<String> {
     search.iter().find_map(|name| {
         let name = name.to_ascii().to_lowercase();
         let (first, rest) = name.trim_end_matches('.').split_once('.')?;
-        let domain = if first == "svc" { rest } else { rest.strip_prefix("svc.")? };
+        // A namespace may be called `svc` too.
+        let domain = rest.strip_prefix("svc.").or_else(|| (first == "svc").then_some(rest))?;
         (!domain.is_empty()).then(|| domain.to_owned())
     })
 }
