@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use ws_tests::{
     command::{Output, run_with_input},
     lab::{Frame, Lab},
+    pod::changed,
     probe::{WEB, canary, open_pod_of},
     project::Project,
     wait::{PATIENCE, eventually},
@@ -75,9 +76,9 @@ async fn converse(out: &Out<'_>, wish: &Value) -> Result<Became> {
 }
 
 /// From a pod that no policy selects, with nobody between it and the host.
-async fn converse_directly(lab: &Lab, namespace: &str, mut wish: Value) -> Result<Became> {
+async fn converse_directly(lab: &Lab, namespace: &str, wish: Value) -> Result<Became> {
     open_pod_of(lab, namespace, OPEN, IMAGE).await?;
-    wish["address"] = WEB.into();
+    let wish = changed(wish, &[("/address", WEB.into())])?;
     let exec = lab.kubectl_command(&["-n", namespace, "exec", "-i", OPEN, "--", "python3", "-c", CONVERSE]);
     became(&run_with_input(exec, serde_json::to_vec(&wish)?, LIMIT).await?.ok()?)
 }
