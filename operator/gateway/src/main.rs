@@ -15,7 +15,10 @@ use kube::{
     runtime::watcher,
 };
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::watch::channel};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch::channel,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use ws_api::{CLASS_LABEL, class::WorkspaceClass, workspace::Workspace};
@@ -43,6 +46,9 @@ use ws_runtime::{
 };
 
 const REPORT_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections that may wait to be accepted, so that all workspaces may begin at once: the usual 128 are not enough, and a client whose
+/// connection finds no place is reset. The kernel has a bound of its own (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -55,9 +61,9 @@ async fn main() -> anyhow::Result<()> {
 async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Args { bind, proxy_port, canary_port, admin_port, namespace, trusted_cas, forbidden_networks } = args;
     let [proxy_listener, canary_listener, admin_listener] = [
-        listen(bind, proxy_port, "proxy").await?,
-        listen(bind, canary_port, "canary").await?,
-        listen(bind, admin_port, "admin").await?,
+        listen(bind, proxy_port, "proxy")?,
+        listen(bind, canary_port, "canary")?,
+        listen(bind, admin_port, "admin")?,
     ];
     let config = Config::infer().await.context("cannot tell where the cluster is")?;
     let client = ws_connect::client(config).context("cannot make a client of the API server")?;
@@ -124,11 +130,15 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(bind: IpAddr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
+fn listen(bind: IpAddr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(bind, port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}, the {what} port"))?;
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listening().with_context(|| format!("cannot listen on {address}, the {what} port"))?;
     info!(address = %listener.local_addr()?, "listens on the {what} port");
     Ok(listener)
 }
