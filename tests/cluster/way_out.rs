@@ -292,27 +292,34 @@ async fn a_change_of_the_policy_holds_within_two_seconds() -> Result<()> {
     .await
 }
 
+/// Has the workspace fetch what takes long, and sets these rules meanwhile: fails unless it is cut within five seconds. Returns how many
+/// bytes had come by then.
+pub(crate) async fn is_cut(out: &Out<'_>, fetch: &str, rules: Value) -> Result<u64> {
+    let line = format!("{fetch} > ~/slow; echo ended $?");
+    let fetched = out.bash(&line);
+    let change = async {
+        let size =
+            async || anyhow::Ok(out.bash("stat -c %s ~/slow || echo 0").await?.stdout.trim().parse::<u64>()?);
+        let grows_beyond = async |bytes: u64| {
+            let grown = async || anyhow::Ok(Some(size().await?).filter(|size| *size > bytes));
+            eventually(PATIENCE, "more of what is slow", grown).await
+        };
+        let some = grows_beyond(0).await?;
+        let more = grows_beyond(some).await?;
+        out.set_rules(rules).await?;
+        anyhow::Ok((Instant::now(), more))
+    };
+    let (ended, (changed, received)) = tokio::try_join!(fetched, change)?;
+    ensure!(changed.elapsed() < Duration::from_secs(5), "it took {:?}", changed.elapsed());
+    ensure!(ended.stdout.starts_with("ended ") && ended.stdout != "ended 0\n", "it is cut: {ended}");
+    Ok(received)
+}
+
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn a13_what_is_under_way_ends_within_five_seconds_when_its_rule_goes() -> Result<()> {
     with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
-        let download = out.bash("curl -sS --no-buffer https://docs.example/slow > ~/slow; echo ended $?");
-        let change = async {
-            let size = async || {
-                anyhow::Ok(out.bash("stat -c %s ~/slow || echo 0").await?.stdout.trim().parse::<u64>()?)
-            };
-            let grows_beyond = async |bytes: u64| {
-                let grown = async || anyhow::Ok(Some(size().await?).filter(|size| *size > bytes));
-                eventually(PATIENCE, "more of what is slow", grown).await
-            };
-            let some = grows_beyond(0).await?;
-            grows_beyond(some).await?;
-            out.set_rules(json!([])).await?;
-            anyhow::Ok(Instant::now())
-        };
-        let (ended, changed) = tokio::try_join!(download, change)?;
-        ensure!(changed.elapsed() < Duration::from_secs(5), "it took {:?}", changed.elapsed());
-        ensure!(ended.stdout.starts_with("ended ") && ended.stdout != "ended 0\n", "it is cut: {ended}");
+        is_cut(out, "curl -sS --no-buffer https://docs.example/slow", json!([])).await?;
         Ok(())
     })
     .await

@@ -25,7 +25,7 @@ const DENIED: &str = "hidden.example.svc";
 /// Requests at a time.
 const AT_ONCE: usize = 16;
 /// Once something of an answer has come, what follows comes at once.
-const REST: Duration = Duration::from_millis(300);
+const REST: Duration = Duration::from_secs(1);
 const HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 fn rules(port: u16) -> Value {
