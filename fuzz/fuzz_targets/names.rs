@@ -12,6 +12,11 @@ use libfuzzer_sys::fuzz_target;
 use crate::names::Names;
 
 #[allow(dead_code)]
+#[path = "../../operator/agent/src/accept.rs"]
+mod accept;
+#[path = "../../operator/agent/src/lock.rs"]
+mod lock;
+#[allow(dead_code)]
 #[path = "../../operator/agent/src/names.rs"]
 mod names;
 

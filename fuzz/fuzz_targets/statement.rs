@@ -20,6 +20,9 @@ use tokio::{
 use ws_api::gateway::WayOut;
 
 #[allow(dead_code)]
+#[path = "../../operator/agent/src/accept.rs"]
+mod accept;
+#[allow(dead_code)]
 #[path = "../../operator/agent/src/carry.rs"]
 mod carry;
 #[allow(dead_code)]

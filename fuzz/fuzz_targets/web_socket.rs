@@ -32,17 +32,20 @@ use ws_policy::{
 };
 
 use crate::{
-    body::{Body, Place},
+    body::{Body, OwnRoom, Room},
     exchange::Record,
     frames::Frames,
     parts::parts,
     refusal::Reason,
     scrub::{Search, Spellings},
-    web_socket::{Conversation, Opening, Talk},
+    web_socket::{Conversation, Limits, Opening, Talk},
 };
 
 mod frames;
 mod parts;
+#[allow(dead_code)]
+#[path = "../../operator/gateway/src/body/room.rs"]
+mod room;
 #[allow(dead_code)]
 #[path = "../../operator/gateway/src/body/scrub.rs"]
 mod scrub;
@@ -51,11 +54,13 @@ mod web_socket;
 
 /// What the gateway's WebSockets need of it.
 mod body {
-    pub use crate::scrub::Search;
+    pub use crate::{
+        room::{BodyPermit, OwnRoom, Room},
+        scrub::Search,
+    };
 
     pub type Body = http_body_util::Full<bytes::Bytes>;
     pub type Lost = futures::future::BoxFuture<'static, ()>;
-    pub struct Place;
 }
 mod exchange {
     use std::sync::{Arc, Mutex};
@@ -128,8 +133,13 @@ mod refusal {
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     pub enum Reason {
         BodyTooLong,
+        BrokenOff,
         CredentialReflected,
+        Idle,
+        Malformed,
+        Overloaded,
         Revoked,
+        SlowBody,
     }
 
     pub enum Refusal {
@@ -153,6 +163,8 @@ mod session {
 }
 
 const MAX: u64 = 1 << 10;
+/// Room for messages both ways: a message may have a third of it.
+const BODIES: usize = 1 << 20;
 const CREDENTIAL: &str = "sk-5f1c7a52";
 /// Where a host's answer says that it has understood the handshake.
 const ACCEPT: &str = "{accept}";
@@ -298,7 +310,8 @@ async fn serve(inside: DuplexStream, outside: DuplexStream, record: &Record) {
 async fn answer(request: Request<Incoming>, outside: DuplexStream, record: Record) -> Response<Body> {
     let (head, _) = request.into_parts();
     let mut headers = HeaderMap::new();
-    let Ok(opening) = Opening::of(&head, MAX, Place, &mut headers) else {
+    let (room, own) = (Room::of(BODIES), OwnRoom::of(BODIES));
+    let Ok(opening) = Opening::of(&head, Limits { max: MAX, room, own }, &mut headers) else {
         return record.fail(&refusal::Refusal::Malformed);
     };
     let key = head.headers.get(SEC_WEBSOCKET_KEY).expect("it has a key");
