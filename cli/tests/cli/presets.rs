@@ -255,7 +255,7 @@ fn b17_a_model_server_of_ones_own_is_told_of_no_address() {
     }
 }
 
-/// Members by which `vLLM` and `SGLang` are told of the host that they connect to, or what they run.
+/// Members by which a model server is told of the host that it connects to, or what it runs.
 const REACHING_OUT: [&str; 5] =
     ["kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room", "custom_logit_processor"];
 
