@@ -306,4 +306,5 @@ fn masked(bytes: &mut [u8], mut mask: Mask) -> Mask {
 }
 
 #[cfg(test)]
+#[path = "frames/tests.rs"]
 mod tests;
