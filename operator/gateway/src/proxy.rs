@@ -37,7 +37,7 @@ use crate::{
 };
 
 const LIMITS: drain::Limits = drain::Limits { connections: 2_048, deadline: Duration::from_secs(5) };
-/// Bytes of bodies that are looked into, of all workspaces at once.
+/// Bytes of bodies that are looked into and of messages of `WebSockets`, of all workspaces at once.
 pub const BODIES: usize = 96 << 20;
 /// What the chart lets the gateway have, in bytes.
 const MEMORY: usize = 512 << 20;
