@@ -121,6 +121,9 @@ pub struct Ssh {
     pub certificates: Vec<String>,
 }
 
+/// Hosts in [`EgressStatus::last_denied`].
+pub const MAX_LAST_DENIED: usize = 16;
+
 /// What the gateway decided, counted since the workspace began.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -150,7 +153,7 @@ pub struct RuleEgress {
     pub sent_bytes: i64,
     /// Of the rule's own budget.
     pub reserved_bytes: i64,
-    /// Answers that said there is no such thing.
+    /// Requests that found nothing: answered with a 4xx other than 408, 425 and 429, or broken off before an answer.
     pub not_found: i64,
 }
 

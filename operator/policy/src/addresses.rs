@@ -35,7 +35,7 @@ pub const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
 ///
 /// [IANA]: https://www.iana.org/assignments/ipv6-address-space
 pub const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-/// What in it is not: protocol assignments with Teredo, documentation, AS 112, 6to4, segment routing.
+/// What in it is not: protocol assignments with Teredo, documentation, AS 112, 6to4.
 pub const SPECIAL_V6: &[(Ipv6Addr, u8)] = &[
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
