@@ -6,14 +6,12 @@ use std::{
 };
 
 use tokio::sync::watch;
-use ws_api::workspace::{DeniedHost, EgressStatus, Workspace};
+use ws_api::workspace::{DeniedHost, EgressStatus, MAX_LAST_DENIED, Workspace};
 
 use crate::{cluster::Sight, ui::Ui};
 
 /// Denials that are said, a line each; of further ones it is only said that there are some.
 const SAID: usize = 50;
-/// Hosts that a status names at most ([`EgressStatus::last_denied`]).
-const NAMED: usize = 16;
 
 /// What was said already, and what is known by now.
 #[derive(Debug, Default)]
@@ -84,7 +82,7 @@ impl Denied {
             denied.count.saturating_sub(before.copied().unwrap_or_default())
         });
         let named = named.fold(0, i64::saturating_add);
-        egress.last_denied.len() >= NAMED && egress.denied.saturating_sub(denied) > named
+        egress.last_denied.len() >= MAX_LAST_DENIED && egress.denied.saturating_sub(denied) > named
     }
 }
 
@@ -195,10 +193,10 @@ mod tests {
     #[test]
     fn hosts_that_the_status_has_no_room_for_are_told_of_and_what_names_no_host_is_not_taken_for_them() {
         let hosts = |count: i64| -> Vec<Value> {
-            (0..NAMED).map(|number| named(&format!("{number}.example"), count, None)).collect()
+            (0..MAX_LAST_DENIED).map(|number| named(&format!("{number}.example"), count, None)).collect()
         };
         let few = &hosts(1)[..3];
-        let all = i64::try_from(NAMED).unwrap();
+        let all = i64::try_from(MAX_LAST_DENIED).unwrap();
         for (looks, expected) in [
             (vec![counted(9, few)], false),
             (vec![counted(all, &hosts(1))], false),

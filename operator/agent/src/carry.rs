@@ -140,6 +140,7 @@ mod tests {
         let refused = open("HTTP/1.1 403 Forbidden\r\n\r\nws: no").await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
+
     /// A port that nobody uses.
     async fn port() -> u16 {
         TcpListener::bind("0.0.0.0:0").await.unwrap().local_addr().unwrap().port()

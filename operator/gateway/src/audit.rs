@@ -122,7 +122,7 @@ enum What {
 /// What several decisions have in common that got no line of their own.
 #[derive(Serialize)]
 struct Summary {
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     rule: Option<String>,
     /// Of what was allowed.
     #[serde(flatten)]
@@ -131,7 +131,7 @@ struct Summary {
 
 #[derive(Serialize)]
 struct On {
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     /// The rule that allowed it.
     rule: Option<String>,
     method: String,
@@ -192,33 +192,30 @@ impl Audit {
 
     /// Records a denial. Without a session it came from no workspace that is known.
     pub fn denied(&self, session: Option<&Arc<Session>>, reason: Reason, subject: &Subject) {
-        let (decision, traffic) = (Decision::Denied, Traffic::default());
-        let entry = Entry { decision, rule: None, reason: Some(reason), sends: false, traffic };
-        self.record(session, entry, On { reason: Some(reason.as_str()), ..On::of(subject) });
+        self.record(session, Decision::Denied, false, On { reason: Some(reason), ..On::of(subject) });
     }
 
     /// Records what was allowed, when it is over.
     pub fn allowed(&self, session: &Arc<Session>, subject: &Subject, passage: Passage) {
-        let Passage { rule, failure, sends, sent_bytes, received_bytes, took, .. } = passage;
-        let (decision, traffic) = (Decision::Allowed, Traffic { sent_bytes, received_bytes });
-        let entry = Entry { decision, rule: Some(&rule), reason: failure, sends, traffic };
+        let Passage { sends, sent_bytes, received_bytes, .. } = passage;
         let on = On {
-            reason: failure.map(Reason::as_str),
-            rule: Some(rule.clone()),
+            reason: passage.failure,
+            rule: Some(passage.rule),
             path: passage.path,
             passed: Some(Passed {
                 status: passage.status.map(|status| status.as_u16()),
                 credential: passage.has_credential,
-                traffic,
-                milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                traffic: Traffic { sent_bytes, received_bytes },
+                milliseconds: u64::try_from(passage.took.as_millis()).unwrap_or(u64::MAX),
             }),
             ..On::of(subject)
         };
-        self.record(Some(session), entry, on);
+        self.record(Some(session), Decision::Allowed, sends, on);
     }
 
-    fn record(&self, session: Option<&Arc<Session>>, entry: Entry<'_>, on: On) {
-        let decision = entry.decision;
+    fn record(&self, session: Option<&Arc<Session>>, decision: Decision, sends: bool, on: On) {
+        let traffic = on.passed.as_ref().map(|passed| passed.traffic).unwrap_or_default();
+        let entry = Entry { decision, rule: on.rule.as_deref(), reason: on.reason, sends, traffic };
         // Until its line is where it goes, so that lines are in the order of their numbers: who follows would miss one that is late.
         let mut burst = self.burst(session);
         let admission = burst.admit(entry, Instant::now());
@@ -258,7 +255,7 @@ impl Audit {
         let held = self.burst(session.as_ref()).release(decision);
         for Sum { rule, reason, count, traffic } in held.sums {
             let traffic = (decision == Decision::Allowed).then_some(traffic);
-            let all = What::All(Summary { reason: reason.map(Reason::as_str), rule, traffic });
+            let all = What::All(Summary { reason, rule, traffic });
             if let Some(line) = self.line(session.as_ref(), decision, (held.seq, count), all) {
                 self.send(line);
             }

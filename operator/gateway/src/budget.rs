@@ -50,13 +50,49 @@ pub async fn reserve(
     (least, most): (u64, u64),
     sent: Counter,
 ) -> Result<Reserved, Refusal> {
+    let budget = allowed.budget();
+    within_request(allowed, &budget, least)?;
+    let most = budget.request.map_or(most, |max| most.min(max));
+    set_aside(reports, session, allowed, budget, (least, most), sent).await
+}
+
+/// Takes bytes that are sent in any case, out of the budget of what allows them: so many `more`, of a request that has `sent` others.
+pub async fn spend(
+    reports: &Reports,
+    session: &Arc<Session>,
+    allowed: &Allowed,
+    sent: &Counter,
+    more: u64,
+) -> Result<(), Refusal> {
+    let budget = allowed.budget();
+    within_request(allowed, &budget, sent.get().saturating_add(more))?;
+    // Nothing of them is given back.
+    let counted = Counter::default();
+    counted.add(more);
+    set_aside(reports, session, allowed, budget, (more, more), counted).await.map(drop)
+}
+
+/// Whether one request may send so many bytes in all.
+fn within_request(allowed: &Allowed, budget: &Budget, bytes: u64) -> Result<(), Refusal> {
+    match budget.request.filter(|max| bytes > *max) {
+        Some(max) => Err(Refusal::RequestTooLong { rule: allowed.rule_name().to_owned(), max }),
+        None => Ok(()),
+    }
+}
+
+/// Sets aside what one request is known to be allowed.
+async fn set_aside(
+    reports: &Reports,
+    session: &Arc<Session>,
+    allowed: &Allowed,
+    budget: Budget,
+    (least, most): (u64, u64),
+    sent: Counter,
+) -> Result<Reserved, Refusal> {
     let rule = || allowed.rule_name().to_owned();
-    within_request(allowed, least)?;
-    let Budget { life, request } = allowed.budget();
-    let most = request.map_or(most, |max| most.min(max));
     let reserved = |purse, bytes| Reserved { session: session.clone(), purse, bytes, sent };
-    let Some(life) = life else {
-        return Ok(reserved(None, request));
+    let Some(life) = budget.life else {
+        return Ok(reserved(None, budget.request));
     };
     let (purse, limit) = &life;
     for _ in 0..ATTEMPTS {
@@ -72,29 +108,6 @@ pub async fn reserve(
         }
     }
     Err(Refusal::BudgetUnknown(rule()))
-}
-
-/// Takes bytes that are sent in any case, out of the budget of what allows them: so many `more`, of a request that has `sent` others.
-pub async fn spend(
-    reports: &Reports,
-    session: &Arc<Session>,
-    allowed: &Allowed,
-    sent: &Counter,
-    more: u64,
-) -> Result<(), Refusal> {
-    within_request(allowed, sent.get().saturating_add(more))?;
-    // Nothing of them is given back.
-    let counted = Counter::default();
-    counted.add(more);
-    reserve(reports, session, allowed, (more, more), counted).await.map(drop)
-}
-
-/// Whether one request may send so many bytes in all.
-fn within_request(allowed: &Allowed, bytes: u64) -> Result<(), Refusal> {
-    match allowed.budget().request.filter(|max| bytes > *max) {
-        Some(max) => Err(Refusal::RequestTooLong { rule: allowed.rule_name().to_owned(), max }),
-        None => Ok(()),
-    }
 }
 
 /// Takes one of the answers that a rule has left which may say there is no such thing; none if it does not count them.

@@ -179,7 +179,7 @@ impl Proxy {
         let Admitted { allowed, outgoing, limit, search, lost, mut record, opening } = admitted;
         let outgoing = outgoing.map(|()| body.sent(limit, record.tally(), &lost));
         let answer = tokio::select! {
-            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.session, &allowed, outgoing)) => answer,
+            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.recorder.session, &allowed, outgoing)) => answer,
             () = lost.clone() => return record.fail(&Refusal::Revoked(request.host.clone())),
         };
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
@@ -187,7 +187,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err(unanswered) => return not_answered(unanswered, record, &allowed, request),
         };
-        record.passage.status = Some(answer.status());
+        record.recorder.passage.status = Some(answer.status());
         if let Some(opening) = opening.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return opening.answer(answer, Talk { allowed, search, lost, record });
         }
@@ -200,10 +200,10 @@ impl Proxy {
         if let Err(refusal) = age::check(&allowed, &parts, SystemTime::now()) {
             return record.fail(&refusal);
         }
-        if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.passage.rule) {
+        if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.recorder.passage.rule) {
             return record.fail(&refusal);
         }
-        let tally = record.tally.clone();
+        let tally = record.tally().clone();
         let body = Inward { inner: body, search, trailers: None, lost, tally, record };
         Response::from_parts(parts, body.boxed_unsync())
     }
@@ -276,8 +276,8 @@ fn not_answered(
 
 /// Why a body ended before its end.
 fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal> {
-    let rule = record.passage.rule.clone();
-    match record.tally.failure.get()? {
+    let rule = record.recorder.passage.rule.clone();
+    match record.tally().failure.get()? {
         Reason::BodyTooLong => {
             Some(Denied::BodyTooLong { host: request.host.clone(), rule, max: allowed.max_body() }.into())
         }

@@ -27,6 +27,7 @@ pub mod lease;
 pub mod metrics;
 pub mod policies;
 pub mod proxy;
+mod recorder;
 pub mod refusal;
 pub mod report;
 pub mod request;

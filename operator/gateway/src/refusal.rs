@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use serde::{Serialize, Serializer};
 use ws_policy::{decide::Denied, host::Host, request::Malformed};
 
 use crate::{
@@ -246,6 +247,12 @@ impl Reason {
             Self::Idle => "idle",
             Self::Internal => "internal",
         }
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -103,16 +103,15 @@ impl Reports {
 
     /// Counts a denied request. The host is hostile and may be empty.
     pub fn denied(&self, session: &Arc<Session>, host: &str, reason: Reason) {
-        let mut is_news = false;
-        self.note(session, |account| is_news = account.deny(host, reason, Timestamp::now()));
-        if is_news {
-            session.hurry();
-        }
+        self.note(session, |account| account.deny(host, reason, Timestamp::now()));
     }
 
     /// Counts what was allowed, the bytes that it sent, and whether it was answered that there is no such thing.
     pub fn allowed(&self, session: &Arc<Session>, rule: &str, sent_bytes: u64, is_missing: bool) {
-        self.note(session, |account| account.allow(rule, sent_bytes, is_missing));
+        self.note(session, |account| {
+            account.allow(rule, sent_bytes, is_missing);
+            false
+        });
     }
 
     /// Answers that said there is no such thing, as the status counts them.
@@ -167,13 +166,7 @@ impl Reports {
     /// Records that the session's pod is isolated. Only the first call for a pod has an effect. Whoever waits for the workspace
     /// waits for this, so it is written at once.
     pub fn isolated(&self, session: &Arc<Session>, attempts: u32) {
-        let mut is_first = false;
-        self.note(session, |account| {
-            is_first = account.isolate(Isolation { at: Timestamp::now(), attempts });
-        });
-        if is_first {
-            session.hurry();
-        }
+        self.note(session, |account| account.isolate(Isolation { at: Timestamp::now(), attempts }));
     }
 
     /// Writes what is pending and returns when that is done, after `deadline` at the latest.
@@ -185,16 +178,19 @@ impl Reports {
         }
     }
 
-    fn note(&self, session: &Arc<Session>, change: impl FnOnce(&mut Account)) {
-        let must_write = {
+    /// Changes what is pending, and sees to it that it is written: sooner, if the change says that it is more urgent by now.
+    fn note(&self, session: &Arc<Session>, change: impl FnOnce(&mut Account) -> bool) {
+        let (is_more_urgent, must_write) = {
             let mut account = session.account();
-            change(&mut account);
-            account.engage_writer()
+            (change(&mut account), account.engage_writer())
         };
         if must_write {
             let identity = session.identity();
             let span = info_span!("report", namespace = identity.namespace, workspace = %identity.workspace);
             self.writers.spawn(self.clone().write_until_done(session.clone()).instrument(span));
+        }
+        if is_more_urgent {
+            session.hurry();
         }
     }
 

@@ -366,36 +366,3 @@ fn the_chart_gives_the_memory_that_the_limits_are_made_for() {
     let limit = gateway.lines().find_map(|line| line.trim().strip_prefix("limits: {memory: ")).unwrap();
     assert_eq!(limit, format!("{}Mi}}", MEMORY >> 20));
 }
-
-#[tokio::test]
-async fn a_stranger_is_told_so_and_recorded() {
-    let gateway = gateway().await;
-    let (printed, code) = gateway.curl(&["--interface", UNKNOWN, "-i", "http://telemetry.example/"]).await;
-    assert!(
-        printed.starts_with("HTTP/1.1 403 ") && printed.contains("\r\nx-ws-denied: unknown-workspace\r\n"),
-        "{printed}"
-    );
-    assert_eq!(code, 0);
-    gateway.settle().await;
-    let line = &gateway.log.lines()[0];
-    assert_eq!(
-        ["workspace", "reason", "host", "source"].map(|key| line[key].clone()),
-        [Value::Null, "unknown-workspace".into(), "telemetry.example".into(), UNKNOWN.into()]
-    );
-    assert_eq!(*gateway.status.lock().unwrap(), json!({}));
-}
-
-#[tokio::test]
-async fn a_pod_may_talk_before_the_watch_has_brought_its_address() {
-    let gateway = gateway().await;
-    gateway.index.send_modify(|sessions| sessions.remove("pod-uid"));
-    let asked = gateway.send(b"GET http://telemetry.example/ HTTP/1.1\r\nHost: a\r\n\r\n");
-    let watched = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        gateway.index.send_modify(|sessions| sessions.insert(observed(KNOWN)));
-        Instant::now()
-    };
-    let (answer, watched) = tokio::join!(asked, watched);
-    assert!(watched.elapsed() < UNKNOWN_PATIENCE / 2, "it waits for the event and not for a time");
-    assert!(answer.ends_with(DENIED), "{answer}");
-}

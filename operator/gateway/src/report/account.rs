@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 use ws_api::workspace::{
-    DeniedHost, EgressStatus, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
+    DeniedHost, EgressStatus, MAX_LAST_DENIED, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
 };
 use ws_policy::{decide::Purse, host::MAX_NAME};
 
@@ -16,8 +16,6 @@ use super::{
 };
 use crate::{refusal::Reason, sessions::Identity};
 
-/// Hosts in [`EgressStatus::last_denied`].
-const MAX_HOSTS: usize = 16;
 const PROVEN: &str = "Proven";
 
 /// What this process has to say about one workspace.
@@ -99,14 +97,13 @@ impl Account {
         );
     }
 
-    /// Takes the agent's statement, once; whether it is the first.
+    /// Takes the agent's statement, once. Whether that made what is pending more urgent.
     pub fn isolate(&mut self, isolation: Isolation) -> bool {
         let is_first = !std::mem::replace(&mut self.is_isolated, true);
         if is_first {
             self.pending.isolated = Some(isolation);
-            self.pace.urge(Urgency::Awaited);
         }
-        is_first
+        is_first && self.pace.urge(Urgency::Awaited)
     }
 
     /// Takes what is to be written, and the object as it was last seen.
@@ -289,7 +286,7 @@ fn add_host(hosts: &mut Vec<DeniedHost>, mut new: DeniedHost) {
     }
     let place = hosts.iter().position(|known| known.at <= new.at).unwrap_or(hosts.len());
     hosts.insert(place, new);
-    hosts.truncate(MAX_HOSTS);
+    hosts.truncate(MAX_LAST_DENIED);
 }
 
 fn seconds(at: Timestamp) -> Time {

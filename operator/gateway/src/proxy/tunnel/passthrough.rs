@@ -7,15 +7,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::Instant,
 };
 use ws_policy::{decide::Allowed, host::Host};
 
 use crate::{
     audit::{Passage, Subject},
     body::{Counter, Tally},
-    budget,
     proxy::Proxy,
+    recorder::Recorder,
     refusal::{Reason, Refusal},
     session::Session,
 };
@@ -25,19 +24,14 @@ const PIECE: usize = 16 << 10;
 
 /// A connection that is allowed, from before its host is dialled.
 pub struct Passthrough {
-    proxy: Arc<Proxy>,
-    session: Arc<Session>,
-    subject: Subject,
     allowed: Allowed,
-    tally: Tally,
-    began: Instant,
-    is_denied: bool,
+    recorder: Recorder,
 }
 
 impl Passthrough {
     pub fn new(proxy: Arc<Proxy>, session: Arc<Session>, subject: Subject, allowed: Allowed) -> Self {
-        let (tally, began) = (Tally::default(), Instant::now());
-        Self { proxy, session, subject, allowed, tally, began, is_denied: false }
+        let passage = Passage::of(&allowed, None, false);
+        Self { allowed, recorder: Recorder::new(proxy, session, subject, passage, Tally::default()) }
     }
 
     /// What allows it.
@@ -47,11 +41,10 @@ impl Passthrough {
 
     /// Connects to its host.
     pub async fn dial(mut self, host: &Host) -> Result<(Self, TcpStream), Refusal> {
-        match self.proxy.upstream.open(&self.allowed).await {
+        match self.recorder.proxy.upstream.open(&self.allowed).await {
             Ok(outside) => Ok((self, outside)),
             Err(unanswered) => {
-                // The refusal is what is written down.
-                self.is_denied = true;
+                self.recorder.forget();
                 Err(unanswered.refusal(host))
             }
         }
@@ -59,16 +52,16 @@ impl Passthrough {
 
     /// Carries bytes until both sides are at their end, until the budget is spent, or until it is `lost`.
     pub async fn carry(self, inside: TokioIo<Upgraded>, outside: TcpStream, lost: impl Future<Output = ()>) {
-        let Tally { sent, received, failure } = &self.tally;
+        let Tally { received, failure, .. } = &self.recorder.tally;
         let (mut from_inside, mut to_inside) = tokio::io::split(inside);
         let (mut from_outside, mut to_outside) = outside.into_split();
         let there = async {
-            match pump(&mut from_inside, &mut to_outside, sent, Some(&self)).await {
+            match pump(&mut from_inside, &mut to_outside, Meter::Budget(&self)).await {
                 Ok(()) | Err(Broken::Stream) => std::future::pending().await,
                 Err(Broken::Refused(reason)) => reason,
             }
         };
-        let back = pump(&mut from_outside, &mut to_inside, received, None);
+        let back = pump(&mut from_outside, &mut to_inside, Meter::Count(received));
         tokio::select! {
             // The host has the last word: a client that is at its end may wait for its answer.
             _ = back => (),
@@ -76,26 +69,25 @@ impl Passthrough {
             () = lost => failure.set(Reason::Revoked),
         }
     }
-
-    /// Takes bytes out of the budget that follow those which were sent.
-    async fn spend(&self, more: u64) -> Result<(), Broken> {
-        let Self { proxy, session, allowed, tally, .. } = self;
-        let spent = budget::spend(&proxy.reports, session, allowed, &tally.sent, more).await;
-        spent.map_err(|refusal| Broken::Refused(refusal.reason()))
-    }
 }
 
-impl Drop for Passthrough {
-    fn drop(&mut self) {
-        if !self.is_denied {
-            let passage = Passage {
-                failure: self.tally.failure.get(),
-                sent_bytes: self.tally.sent.get(),
-                received_bytes: self.tally.received.get(),
-                took: self.began.elapsed(),
-                ..Passage::of(&self.allowed, None, false)
-            };
-            self.proxy.passed(&self.session, &self.subject, passage);
+/// What counts the bytes that pass.
+enum Meter<'a> {
+    /// Out of the budget, as far as it goes.
+    Budget(&'a Passthrough),
+    Count(&'a Counter),
+}
+
+impl Meter<'_> {
+    async fn count(&self, bytes: u64) -> Result<(), Broken> {
+        match self {
+            Self::Budget(Passthrough { allowed, recorder }) => {
+                recorder.spend(allowed, bytes).await.map_err(Broken::Refused)
+            }
+            Self::Count(counter) => {
+                counter.add(bytes);
+                Ok(())
+            }
         }
     }
 }
@@ -111,12 +103,12 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// Copies until the end or an error, and counts; for a spender, as much as its budget holds.
+/// Copies until the end or an error. Each piece is counted before it goes on: of what is being written when the connection ends, nobody
+/// knows how much arrived.
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    passed: &Counter,
-    spender: Option<&Passthrough>,
+    meter: Meter<'_>,
 ) -> Result<(), Broken> {
     let mut piece = vec![0; PIECE];
     loop {
@@ -124,11 +116,7 @@ async fn pump(
         if length == 0 {
             return Ok(to.shutdown().await?);
         }
-        if let Some(spender) = spender {
-            spender.spend(length as u64).await?;
-        }
-        // Of what is being written when the connection ends, nobody knows how much arrived.
-        passed.add(length as u64);
+        meter.count(length as u64).await?;
         to.write_all(piece.get(..length).unwrap_or_default()).await?;
     }
 }

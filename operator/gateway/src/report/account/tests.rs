@@ -35,7 +35,7 @@ fn the_list_is_bounded_and_the_count_is_not() {
         account.deny(&format!("{index}.{}", "x".repeat(1_000)), Reason::HostNotAllowed, at(0));
     }
     let egress = &account.pending.egress;
-    assert_eq!((egress.denied, egress.last_denied.len()), (1_000, MAX_HOSTS));
+    assert_eq!((egress.denied, egress.last_denied.len()), (1_000, MAX_LAST_DENIED));
     assert!(egress.last_denied[0].host.starts_with("999."));
     assert!(egress.last_denied.iter().all(|denied| denied.host.len() == MAX_NAME));
 }

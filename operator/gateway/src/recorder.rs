@@ -1,0 +1,74 @@
+//! Writes down what was allowed when it is over, however it ends: a request, or a connection that nobody looks into.
+
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::Instant;
+use ws_policy::decide::Allowed;
+
+use crate::{
+    audit::{Passage, Subject},
+    body::{Body, Tally},
+    budget,
+    proxy::Proxy,
+    refusal::{Reason, Refusal},
+    session::Session,
+};
+
+/// What was allowed, until it is over: when this is dropped, it is written down with what was counted.
+pub(crate) struct Recorder {
+    pub proxy: Arc<Proxy>,
+    pub session: Arc<Session>,
+    subject: Subject,
+    pub passage: Passage,
+    pub tally: Tally,
+    began: Instant,
+    is_denied: bool,
+}
+
+impl Recorder {
+    pub fn new(
+        proxy: Arc<Proxy>,
+        session: Arc<Session>,
+        subject: Subject,
+        passage: Passage,
+        tally: Tally,
+    ) -> Self {
+        Self { proxy, session, subject, passage, tally, began: Instant::now(), is_denied: false }
+    }
+
+    /// Takes bytes that are sent out of the budget, and counts them.
+    pub async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
+        let sent = &self.tally.sent;
+        let within = budget::spend(&self.proxy.reports, &self.session, allowed, sent, bytes).await;
+        within.map_err(|refusal| refusal.reason())?;
+        sent.add(bytes);
+        Ok(())
+    }
+
+    /// It was not to be allowed after all. Whoever refuses it writes that down.
+    pub fn forget(&mut self) {
+        self.is_denied = true;
+    }
+
+    /// As [`Recorder::forget`], and writes that down.
+    pub fn refuse(&mut self, refusal: &Refusal) -> Response<Body> {
+        self.forget();
+        self.proxy.refuse(Some(&self.session), &self.subject, refusal)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if !self.is_denied {
+            let passage = Passage {
+                failure: self.passage.failure.or(self.tally.failure.get()),
+                sent_bytes: self.tally.sent.get(),
+                received_bytes: self.tally.received.get(),
+                took: self.began.elapsed(),
+                ..self.passage.clone()
+            };
+            self.proxy.passed(&self.session, &self.subject, passage);
+        }
+    }
+}
