@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use kube::{
 use prometheus_client::registry::Registry;
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime,
     sync::watch::channel,
 };
 use tokio_util::sync::CancellationToken;
@@ -50,12 +52,20 @@ const REPORT_DEADLINE: Duration = Duration::from_secs(5);
 /// connection finds no place is reset. The kernel has a bound of its own (`net.core.somaxconn`).
 const BACKLOG: u32 = 4_096;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     init_logging();
-    let shutdown = shutdown_signal().context("cannot listen for signals")?;
-    Box::pin(run(args, shutdown)).await
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
+    runtime.context("cannot start")?.block_on(async {
+        let shutdown = shutdown_signal().context("cannot listen for signals")?;
+        Box::pin(run(args, shutdown)).await
+    })
+}
+
+/// One for two processors: most of the work is the kernel's, which does it in whoever sends, and more workers wake one another more
+/// often than they help.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {

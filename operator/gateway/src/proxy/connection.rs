@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     net::IpAddr,
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use http::{HeaderValue, Request, Response, header::CONNECTION};
 use hyper::{
     body::Incoming,
@@ -106,10 +108,20 @@ pub async fn to_end<C: Future>(
 ) -> C::Output {
     tokio::select! {
         ended = &mut http => ended,
-        () = closing.cancelled() => {
+        () = seldom(closing.cancelled()) => {
             shut_down(http.as_mut());
             http.await
         }
+    }
+}
+
+/// Looks at something that is waited for when it says so itself, and not whenever what it is waited for beside makes a step: that all
+/// connections wait for the same would be a lock that each of them takes for each piece it carries.
+pub async fn seldom<F: Future>(waited_for: F) -> F::Output {
+    let mut waited_for = FuturesUnordered::from_iter([waited_for]);
+    match waited_for.next().await {
+        Some(output) => output,
+        None => pending().await,
     }
 }
 

@@ -38,7 +38,7 @@ mod passthrough;
 use self::passthrough::Passthrough;
 use super::{
     Proxy,
-    connection::{self, HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, to_end},
+    connection::{self, HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, seldom, to_end},
     own,
 };
 use crate::{
@@ -116,13 +116,17 @@ impl Opened {
                 tokio::select! {
                     () = inspected.serve(stream, closing) => (),
                     // Known before what is on the tunnel ends, and ends up in its records.
-                    () = async { lost.await; cut.set(Reason::Revoked) } => (),
+                    () = async { seldom(lost).await; cut.set(Reason::Revoked) } => (),
                 }
             }
             Way::Uninspected(standing, passage, outside) => {
                 let lost = lost(standing, &destination, Some(passage.allowed().clone()));
                 // In a box for the same reason as below. Nobody sees where it might be interrupted, so it ends with the gateway.
-                Box::pin(closing.run_until_cancelled(passage.carry(stream, outside, lost))).await;
+                let carried = Box::pin(passage.carry(stream, outside, seldom(lost)));
+                tokio::select! {
+                    () = carried => (),
+                    () = seldom(closing.cancelled()) => (),
+                }
             }
         }
     }
