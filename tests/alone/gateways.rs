@@ -9,15 +9,13 @@ use ws_tests::{
     audit::Audit,
     class,
     command::run,
-    lab::Lab,
+    lab::{GATEWAYS, Lab},
     namespace::with_namespace,
     probe::canary,
     project::Project,
     wait::{PATIENCE, eventually},
     ws::Ws,
 };
-
-const GATEWAYS: &str = "app.kubernetes.io/name=ws-gateway";
 
 /// A gateway that is killed is what the kernel makes of one for which there is no memory left. What the clock's jumps would do is not
 /// shown here: a pod has the machine's clock, and its other programs go by it.

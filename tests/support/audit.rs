@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    lab::Lab,
+    lab::{GATEWAYS, Lab},
     probe::canaries,
     raw::Answer,
     spelling,
@@ -147,7 +147,7 @@ impl<'a> Audit<'a> {
     /// All that the gateways wrote since the beginning, line by line.
     pub async fn written(&self) -> Result<Vec<String>> {
         let since = format!("--since={}s", self.began.elapsed().as_secs() + 1);
-        let of_gateways = ["-l", "app.kubernetes.io/name=ws-gateway", "--tail=-1", &since];
+        let of_gateways = ["-l", GATEWAYS, "--tail=-1", &since];
         let logs = [&["-n", self.lab.ws_namespace(), "logs"], &of_gateways[..]].concat();
         let logs = self.lab.kubectl(&logs).await?.ok().context("the gateways' logs")?;
         Ok(logs.stdout.lines().map(str::to_owned).collect())
