@@ -15,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 use ws_tests::{
+    class::reading,
     command::Output,
     probe::canary,
     project::Project,
@@ -24,7 +25,7 @@ use ws_tests::{
 
 use crate::{
     audited::are_told,
-    way_out::{reading, with_class, with_rules},
+    way_out::{with_class, with_rules},
 };
 
 const HOST: &str = "docs.example";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use ws_tests::{
     audit::Audit,
-    class,
+    class::{self, reading},
     command::Output,
     lab::Lab,
     namespace::with_namespace,
@@ -87,10 +87,6 @@ pub(crate) async fn with_project(
         nothing_that_was_sent_is_written_down(&out).await
     })
     .await
-}
-
-pub(crate) fn reading(name: &str, hosts: &[&str]) -> Value {
-    json!({"name": name, "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/**"]}]})
 }
 
 /// Programs that fetch `$1` and print what they got, by how they find the way out.
