@@ -45,8 +45,7 @@ impl<'a> Audit<'a> {
 
     /// The last decisions, as the user is told them. Fails unless the audit log accounts for each decision, and says of these the same.
     pub async fn decisions(&self, ws: &Ws) -> Result<Vec<Value>> {
-        let told = ws.run(&["egress", self.workspace, "--json"]).await?.ok()?;
-        let told: Vec<Value> = told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let told = ws.decisions(self.workspace).await?;
         agree(&told, &self.log().await?)?;
         Ok(told)
     }
