@@ -10,7 +10,7 @@ cargo fuzz --version > /dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo in
 export RUSTC_BOOTSTRAP=1
 mapfile -t targets < <(if [ $# -gt 0 ]; then printf '%s\n' "$@"; else cargo fuzz list; fi)
 for target in "${targets[@]}"; do
-  mkdir -p "corpus/$target"
+  mkdir -p "corpus/$target" "seeds/$target"
   words=()
   [ ! -f "words/$target" ] || words=("-dict=words/$target")
   # What it finds goes into corpus/, which is not kept; seeds/ is.

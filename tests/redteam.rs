@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use ws_tests::redteam::codes;
 
 const EXPLAINED: &str = include_str!("redteam.md");
 /// Where tests are.
@@ -37,16 +38,6 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
         let line = line.trim_start();
         line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?.split(['(', '<']).next()
     })
-}
-
-/// The codes that a name begins with, of the groups A to G: `B03` and `B04` of `b03_b04_a_name_is_the_connections`.
-fn codes(name: &str) -> impl Iterator<Item = String> {
-    let is_code = |word: &&str| {
-        word.len() == 3
-            && word.starts_with(|letter: char| ('a'..='g').contains(&letter))
-            && word.bytes().skip(1).all(|digit| digit.is_ascii_digit())
-    };
-    name.split('_').take_while(is_code).map(str::to_uppercase)
 }
 
 /// Each test that is named after a code, with the files that it is in.
@@ -106,10 +97,8 @@ fn a_row_names_the_files_in_which_its_attack_is_tried() -> Result<()> {
 }
 
 #[test]
-fn a_name_tells_its_codes() {
+fn a_functions_name_is_read_where_it_is_written() {
     let text = "    async fn b03_b04_a_name_is_the_connections() -> Result<()> {\nfn g03_a<T>() {}\n// fn a01_no()\n";
     let names: Vec<&str> = functions(text).collect();
     assert_eq!(names, ["b03_b04_a_name_is_the_connections", "g03_a"]);
-    assert_eq!(codes(names[0]).collect::<Vec<_>>(), ["B03", "B04"]);
-    assert_eq!(codes("a_b12_is_no_code").count(), 0);
 }

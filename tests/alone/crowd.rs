@@ -3,7 +3,13 @@
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::json;
-use ws_tests::{audit::Audit, class, namespace::with_namespace, project::Project, ws::Ws};
+use ws_tests::{
+    audit::Audit,
+    class::{self, reading},
+    namespace::with_namespace,
+    project::Project,
+    ws::Ws,
+};
 
 /// Connections that the gateway has open with one address.
 const CONNECTIONS: usize = 64;
@@ -117,8 +123,7 @@ async fn b25_a_workspace_that_floods_the_gateway_leaves_the_others_theirs() -> R
     const SLOWER: f64 = 10.0;
     const SLACK: f64 = 0.2;
     with_namespace(async |lab, namespace| {
-        let rules =
-            json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
+        let rules = json!([reading("docs", &["docs.example"])]);
         let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
         let (ws, audit) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "loud"));
         let of_calm = Audit::of(lab, namespace, "calm");
@@ -131,7 +136,8 @@ async fn b25_a_workspace_that_floods_the_gateway_leaves_the_others_theirs() -> R
         let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
         let flood = format!("export GATEWAY={gateway}\n{FLOOD}");
         let (loud, beside) = tokio::try_join!(ws.bash("loud", &flood), calm(&ws))?;
-        let flood: Flood = serde_json::from_str(&loud.clone().ok()?.stdout).with_context(|| loud.to_string())?;
+        let flood: Flood =
+            serde_json::from_str(&loud.clone().ok()?.stdout).with_context(|| loud.to_string())?;
         ensure!(flood.denied > 500, "it floods: {flood:?}");
         ensure!(flood.most > 0 && flood.most <= CONNECTIONS, "at a time {} were open", flood.most);
         ensure!(flood.opened > 4 * CONNECTIONS && flood.closed > CONNECTIONS, "it got its limit: {flood:?}");
@@ -145,7 +151,8 @@ async fn b25_a_workspace_that_floods_the_gateway_leaves_the_others_theirs() -> R
         ensure!(told.stdout.lines().count() <= 256, "what is kept is bounded");
         audit.holds_nothing_that_was_sent(&ws, &[]).await?;
         let log = audit.log().await?;
-        let sums = log.iter().filter(|line| line["host"].is_null() && line["count"].as_u64() > Some(1)).count();
+        let sums =
+            log.iter().filter(|line| line["host"].is_null() && line["count"].as_u64() > Some(1)).count();
         let denials = log.iter().filter(|line| line["decision"] == "denied").count();
         ensure!(sums > 0 && denials < 200, "{sums} sums among {denials} lines");
         of_calm.is(&ws, &[("docs.example", "docs", 80)]).await?;

@@ -6,7 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use ws_tests::{
-    audit::Audit, class, command::run, lab::Lab, namespace::with_namespace, probe::canary, project::Project,
+    audit::Audit,
+    class::{self, reading},
+    command::run,
+    lab::Lab,
+    namespace::with_namespace,
+    probe::canary,
+    project::Project,
     ws::Ws,
 };
 
@@ -108,10 +114,10 @@ async fn flip(lab: &Lab, class: &str, rules: &Value) -> Result<Vec<Denial>> {
 #[ignore = "needs the lab"]
 async fn b28_nothing_is_allowed_two_seconds_after_it_was_denied() -> Result<()> {
     with_namespace(async |lab, namespace| {
-        let rules =
-            json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
+        let rules = json!([reading("docs", &["docs.example"])]);
         let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
-        let (ws, audit, project) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"), Project::empty()?);
+        let (ws, audit, project) =
+            (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"), Project::empty()?);
         ws.run_in(project.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
         let page = canary()?;
         let attach = ["attach", "out", "--", "python3", "-c", CLIENT, "docs.example", &page];

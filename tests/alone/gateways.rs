@@ -7,17 +7,15 @@ use serde_json::json;
 use tokio::process::Command;
 use ws_tests::{
     audit::Audit,
-    class,
+    class::{self, reading},
     command::run,
-    lab::Lab,
+    lab::{GATEWAYS, Lab},
     namespace::with_namespace,
     probe::canary,
     project::Project,
     wait::{PATIENCE, eventually},
     ws::Ws,
 };
-
-const GATEWAYS: &str = "app.kubernetes.io/name=ws-gateway";
 
 /// A gateway that is killed is what the kernel makes of one for which there is no memory left. What the clock's jumps would do is not
 /// shown here: a pod has the machine's clock, and its other programs go by it.
@@ -28,12 +26,13 @@ async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
     const RECOVERY: Duration = Duration::from_secs(5);
     const WITH_ITS_START: Duration = Duration::from_secs(10);
     with_namespace(async |lab, namespace| {
-        let rules =
-            json!([{"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
+        let rules = json!([reading("docs", &["docs.example"])]);
         let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
         new_gateways(lab).await?;
         let (ws, audit) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"));
-        ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
+        ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"])
+            .await?
+            .ok()?;
         let fetch = async |path: &str| {
             let line = format!("curl -sS --max-time 1 https://docs.example/{path} && echo fetched");
             anyhow::Ok(ws.bash("out", &line).await?.stdout.contains("fetched"))

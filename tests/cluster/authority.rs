@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use ws_tests::class::reading;
 
-use crate::way_out::{Out, reading, with_rules};
+use crate::way_out::{Out, with_rules};
 
 const HOST: &str = "docs.example";
 

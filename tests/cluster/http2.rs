@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use ws_tests::probe::canary;
+use ws_tests::{class::reading, probe::canary};
 
 use crate::{
     audited::these_alone_are_told,
     spellings::arrived,
-    way_out::{Out, reading, with_rules},
+    way_out::{Out, with_rules},
 };
 
 const HOST: &str = "docs.example";

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::process::Child;
 use ws_tests::{
+    class::reading,
     lab::Lab,
     probe::{Target, canary},
     raw::{Vector, answers},
@@ -16,7 +17,7 @@ use crate::{
     audited::{each_refusal_is_told, these_alone_are_told},
     egress::only_the_open_pod_reaches,
     lateral::server_on_the_node,
-    way_out::{reading, with_rules},
+    way_out::with_rules,
 };
 
 /// Another cloud's, which the lab lacks by itself.

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use ws_tests::{
+    class::reading,
     probe::canary,
     raw::{Vector, answers},
     wait::{PATIENCE, eventually},
@@ -12,7 +13,7 @@ use ws_tests::{
 use crate::{
     audited::{are_told, each_refusal_is_told, these_alone_are_told},
     spellings::arrived,
-    way_out::{Out, reading, with_rules},
+    way_out::{Out, with_rules},
 };
 
 const HOST: &str = "docs.example";

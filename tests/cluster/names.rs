@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use ws_tests::{
     audit::Audit,
-    class,
+    class::{self, reading},
     command::run_with_input,
     lab::Lab,
     namespace::with_namespace,
@@ -24,7 +24,7 @@ use crate::{
     http2::http2,
     misuse::is_refused,
     spellings::arrived,
-    way_out::{reading, with_rules},
+    way_out::with_rules,
 };
 
 const HOST: &str = "docs.example";

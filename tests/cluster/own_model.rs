@@ -1,29 +1,26 @@
 //! Real coding agents with a model server in the cluster, started with the commands of `docs/egress.md`: they do their work with the
 //! preset as it ships, and what they send as a key stays behind.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::process::Command;
 use ws_tests::{
-    command::{Output, run},
+    command::run,
     lab::{Lab, ModelRequest},
     probe::canary,
-    project::Project,
+    project::{MENDED, Project},
     ws::Ws,
 };
 
 use crate::{
+    agents::{IMAGE, patch},
     model_server::{NAME, NAMESPACE, PORT, with_server},
     way_out::with_class,
 };
 
 const MANUAL: &str = include_str!("../../docs/egress.md");
-/// The workspace image on a base with the agents.
-const IMAGE: &str = "localhost/ws-agents:1";
-/// What mends the project, as it arrives there.
-const MENDED: &str = ".replace(/^-|-$/g, '')";
 /// The model, as a server of one's own.
 const SERVER: &str = include_str!("../lab/hosts/models.py");
 /// What it was asked, in its pod.
@@ -101,12 +98,6 @@ async fn is_reached(ws: &Ws, class: &str) -> Result<()> {
     let until = format!("for _ in $(seq 200); do {ask} && exit; sleep 0.2; done; exit 1");
     let project = Project::empty()?;
     ws.run_in(project.path(), &["run", "--class", class, "--", "bash", "-c", &until]).await?.ok().map(drop)
-}
-
-/// The patch that a session says it kept.
-fn patch(session: &Output) -> Result<String> {
-    let path = session.stderr.lines().find_map(|line| Some(line.split_once("kept in ")?.1));
-    Ok(fs::read_to_string(path.with_context(|| session.to_string())?.trim())?)
 }
 
 /// What the server was asked in a conversation in which `marker` is said.

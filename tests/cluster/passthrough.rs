@@ -2,9 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use ws_tests::wait::{PATIENCE, eventually};
+use ws_tests::{
+    class::reading,
+    wait::{PATIENCE, eventually},
+};
 
-use crate::way_out::{is_cut, reading, with_rules};
+use crate::way_out::{is_cut, with_rules};
 
 const HOST: &str = "static.docs.example";
 

@@ -15,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 use ws_tests::{
+    class::reading,
     command::Output,
     probe::canary,
     project::Project,
@@ -24,7 +25,7 @@ use ws_tests::{
 
 use crate::{
     audited::are_told,
-    way_out::{reading, with_class, with_rules},
+    way_out::{with_class, with_rules},
 };
 
 const HOST: &str = "docs.example";
@@ -122,10 +123,7 @@ async fn b08_a_name_that_was_only_looked_up_is_told_as_denied() -> Result<()> {
             expected.push(name);
         }
         let expected: Vec<_> = expected.iter().map(|name| (name.as_str(), "host-not-allowed")).collect();
-        eventually(PATIENCE, "the names among the decisions", async || {
-            are_told(out, &expected).await.map(Some)
-        })
-        .await?;
+        are_told(out, &expected).await?;
         let resolved = out.lab.resolved()?;
         for (name, _) in expected {
             ensure!(!resolved.contains(name), "{name} was asked for");

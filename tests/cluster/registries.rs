@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ws_tests::{
     command::Output,
     lab::Lab,
-    probe::{canary, open_pod_of},
+    probe::{WEB, canary, open_pod_of},
     project::Project,
 };
 
@@ -19,8 +19,6 @@ use crate::{
 
 /// Prints the status of an answer alone.
 const STATUS: &str = "curl -sS -o /dev/null -w '%{http_code}'";
-/// The fake internet's web server.
-const WEB: &str = "20.0.114.80";
 
 /// A registry and its client.
 struct Registry {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use ws_tests::{
+    class::reading,
     corpus,
     probe::canary,
     raw::{Hello, Vector, answers},
@@ -13,7 +14,7 @@ use ws_tests::{
 
 use crate::{
     audited::{each_refusal_is_told, these_alone_are_told},
-    way_out::{Out, reading, with_rules},
+    way_out::{Out, with_rules},
 };
 
 const ALLOWED: &str = "docs.example";

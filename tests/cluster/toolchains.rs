@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use ws_tests::project::Project;
+use ws_tests::{class::reading, project::Project};
 
-use crate::way_out::{Out, reading, with_project};
+use crate::way_out::{Out, with_project};
 
 /// Debian with the toolchains, and nothing of ws.
 pub(crate) const IMAGE: &str = "localhost/ws-toolchains:1";

@@ -4,11 +4,12 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use ws_tests::{
+    class::reading,
     probe::canary,
     wait::{PATIENCE, eventually},
 };
 
-use crate::way_out::{SECRET, reading, with_rules};
+use crate::way_out::{SECRET, with_rules};
 
 const PAGES: &str = "docs.example";
 const MODEL: &str = "https://api.anthropic.com/v1/messages";

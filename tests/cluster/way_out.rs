@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use ws_tests::{
     audit::Audit,
-    class,
+    class::{self, reading},
     command::Output,
     lab::Lab,
     namespace::with_namespace,
-    probe::{canary, open_pod},
+    probe::{WEB, canary, open_pod},
     project::Project,
     spelling,
     wait::{PATIENCE, eventually},
@@ -26,8 +26,6 @@ use crate::{
 /// A credential that only the gateway has.
 pub(crate) const CREDENTIAL: &str = "sk-lab-5e1f0c9b7a3d4482";
 pub(crate) const SECRET: &str = "test-credential";
-/// The fake internet's web server.
-const WEB: &str = "20.0.114.80";
 
 /// A workspace `out`, and its class.
 pub(crate) struct Out<'a> {
@@ -89,10 +87,6 @@ pub(crate) async fn with_project(
         nothing_that_was_sent_is_written_down(&out).await
     })
     .await
-}
-
-pub(crate) fn reading(name: &str, hosts: &[&str]) -> Value {
-    json!({"name": name, "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/**"]}]})
 }
 
 /// Programs that fetch `$1` and print what they got, by how they find the way out.

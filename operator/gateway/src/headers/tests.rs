@@ -119,10 +119,12 @@ fn what_a_host_says_is_of_the_connection_does_not_come_back() {
         ("x-hop", "1"),
         ("x-other", "1"),
         ("x-other", "2"),
+        ("x-odd", "1"),
         ("x-end", "1"),
     ] {
         headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value));
     }
+    headers.append("connection", HeaderValue::from_bytes(b"close\xfe, X-Odd").unwrap());
     inward(&mut headers);
     assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-end"]);
 }

@@ -34,7 +34,10 @@ async fn what_only_looks_like_a_statement_changes_nothing() {
     let proxied = format!(
         "POST http://ws-gateway/v1/isolated HTTP/1.1\r\nHost: a\r\nContent-Length: 29\r\n\r\n{STATEMENT}"
     );
+    let mut no_text = post(r#"{"attempts":1,"afterMs":1,"?":1}"#);
+    no_text.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
     for (request, status) in [
+        (no_text, "400"),
         (post("{}"), "400"),
         (post(r#"{"attempts":-1,"afterMs":1}"#), "400"),
         (post(""), "400"),
