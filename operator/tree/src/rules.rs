@@ -154,6 +154,7 @@ fn parse(content: &[u8]) -> (Gitignore, Option<String>) {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     for (number, line) in content.split(|&byte| byte == b'\n').enumerate() {
         let added = match std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) {
+            Ok(line) if says_nothing(line) => continue,
             Ok(line) => {
                 builder.add_line(None, &as_git_reads(line)).map(|_| ()).map_err(|error| error.to_string())
             }
@@ -167,6 +168,12 @@ fn parse(content: &[u8]) -> (Gitignore, Option<String>) {
         Ok(rules) => (rules, problem),
         Err(error) => (Gitignore::empty(), Some(error.to_string())),
     }
+}
+
+/// Whether a line names nothing, as `!` alone does. The library takes that for everything, git for nothing.
+fn says_nothing(line: &str) -> bool {
+    let pattern = line.trim_end_matches(' ');
+    pattern.strip_prefix('!').unwrap_or(pattern).trim_matches('/').is_empty()
 }
 
 /// A pattern whose braces are signs like any other, as they are to git: the library takes them for alternatives.
@@ -228,6 +235,15 @@ mod tests {
         let verdict = rules.verdict(&TreePath::parse(path.as_bytes()).unwrap(), false);
         assert_eq!(rules.warnings(), [], "{pattern}");
         verdict == Verdict::GitIgnored
+    }
+
+    #[test]
+    fn a_line_that_names_nothing_takes_nothing_back() {
+        for nothing in ["!", "!/", "!//", "! ", "/", ""] {
+            assert!(is_ignored(&format!("*\n{nothing}\n"), "a/b"), "{nothing}");
+            assert!(!is_ignored(nothing, "a/b"), "{nothing}");
+        }
+        assert!(!is_ignored("*\n!**", "a/b"));
     }
 
     #[test]
