@@ -170,10 +170,11 @@ fn parse(content: &[u8]) -> (Gitignore, Option<String>) {
     }
 }
 
-/// Whether a line names nothing, as `!` alone does. The library takes that for everything, git for nothing.
+/// Whether a line names nothing to git, as `!` alone and what ends in two slashes do. To the library they name something.
 fn says_nothing(line: &str) -> bool {
     let pattern = line.trim_end_matches(' ');
-    pattern.strip_prefix('!').unwrap_or(pattern).trim_matches('/').is_empty()
+    let pattern = pattern.strip_prefix('!').unwrap_or(pattern);
+    pattern.trim_matches('/').is_empty() || pattern.ends_with("//")
 }
 
 /// A pattern whose braces are signs like any other, as they are to git: the library takes them for alternatives.
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_line_that_names_nothing_takes_nothing_back() {
-        for nothing in ["!", "!/", "!//", "! ", "/", ""] {
+        for nothing in ["!", "!/", "!//", "! ", "/", "", "**//", "!**//", "!a//"] {
             assert!(is_ignored(&format!("*\n{nothing}\n"), "a/b"), "{nothing}");
             assert!(!is_ignored(nothing, "a/b"), "{nothing}");
         }
