@@ -116,13 +116,13 @@ impl Opened {
                 tokio::select! {
                     () = inspected.serve(stream, closing) => (),
                     // Known before what is on the tunnel ends, and ends up in its records.
-                    () = async { seldom(lost).await; cut.set(Reason::Revoked) } => (),
+                    () = async { lost.await; cut.set(Reason::Revoked) } => (),
                 }
             }
             Way::Uninspected(standing, passage, outside) => {
                 let lost = lost(standing, &destination, Some(passage.allowed().clone()));
                 // In a box for the same reason as below. Nobody sees where it might be interrupted, so it ends with the gateway.
-                let carried = Box::pin(passage.carry(stream, outside, seldom(lost)));
+                let carried = Box::pin(passage.carry(stream, outside, lost));
                 tokio::select! {
                     () = carried => (),
                     () = seldom(closing.cancelled()) => (),
@@ -139,11 +139,11 @@ fn lost(
     uninspected: Option<Allowed>,
 ) -> impl Future<Output = ()> + use<> {
     let (host, port) = (destination.host.clone(), destination.port);
-    standing.lost(move |policy: &Policy| match (decide_tunnel(policy, &host, port), &uninspected) {
+    seldom(standing.lost(move |policy: &Policy| match (decide_tunnel(policy, &host, port), &uninspected) {
         (Ok(Tunnel::Inspected), None) => true,
         (Ok(Tunnel::Uninspected(now)), Some(before)) => now.covers(before),
         _ => false,
-    })
+    }))
 }
 
 /// A tunnel on which each request is decided on.
