@@ -139,8 +139,7 @@ async fn test(args: Test, context: &mut Context) -> Result<u8, Error> {
     let Test { source, method, url, body, egress } = args;
     let class = source.read(context).await?;
     let class = compiled(&source.class, &class.spec.egress)?;
-    if let Some(unknown) =
-        egress.iter().flatten().find(|pick| !class.rules().iter().any(|rule| rule.name == **pick))
+    if let Some(unknown) = egress.iter().flatten().find(|pick| !class.rules().any(|rule| rule.name == **pick))
     {
         return Err(Error::user(format!("class `{}` has no egress rule `{unknown}`", source.class))
             .hinted(format!("`ws policy explain {}` shows its rules", source.class)));
@@ -188,8 +187,8 @@ fn judge(policy: &Policy, method: &str, url: &str, body: Option<&[u8]>) -> Resul
     })
 }
 
-fn allowed_by(rule: Option<&Rule>, condition: Option<&str>) -> Verdict {
-    Verdict { allowed: true, rule: rule.map(|rule| rule.name.clone()), reason: condition.map(str::to_owned) }
+fn allowed_by(rule: &Rule, condition: Option<&str>) -> Verdict {
+    Verdict { allowed: true, rule: Some(rule.name.clone()), reason: condition.map(str::to_owned) }
 }
 
 fn denied(reason: &impl ToString) -> Verdict {

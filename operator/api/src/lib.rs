@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod gateway;
 pub mod names;
+pub mod reason;
 pub mod ssh;
 pub mod termination;
 

@@ -36,7 +36,7 @@ const MAX_RULES: usize = 64;
 #[derive(Debug)]
 pub struct ClassPolicy {
     pub(crate) class: ClassName,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<Arc<Rule>>,
     /// The rules that name a host.
     pub(crate) by_host: HashMap<String, Picked>,
     pub(crate) upload: Option<u64>,
@@ -80,7 +80,7 @@ impl Rule {
 /// What a rule lets through.
 #[derive(Debug)]
 pub(crate) enum Access {
-    Requests(Vec<Allowance>),
+    Requests(Vec<Arc<Allowance>>),
     /// Whole connections.
     Uninspected,
 }
@@ -221,8 +221,8 @@ impl ClassPolicy {
         compile::class(class, egress)
     }
 
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(AsRef::as_ref)
     }
 
     /// Bytes that a workspace may send in its life by the rules that have no budget of their own.
@@ -249,7 +249,7 @@ impl Policy {
 
     /// The rules that hold for this workspace.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.picked.indexes().filter_map(|index| self.class.rules.get(index))
+        self.picked.indexes().filter_map(|index| self.class.rules.get(index)).map(AsRef::as_ref)
     }
 }
 

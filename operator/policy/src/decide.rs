@@ -1,47 +1,23 @@
 //! The one place where a request is allowed or denied. Pure: it resolves nothing and reaches nobody.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter::once, sync::Arc};
 
 use ws_api::egress::Locked;
 
+mod allowed;
 mod denied;
 
+pub use allowed::{Allowed, Budget, Purse};
 pub use denied::Denied;
 
 use self::denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};
 use crate::{
-    class::{Access, Allowance, BodyRule, ClassPolicy, Policy, QueryRule, Rule, Stranger},
+    class::{Access, Allowance, Policy, QueryRule, Rule, Stranger},
     host::Host,
-    path::{Path, Query},
+    path::Query,
     pattern::PathPattern,
     request::{Length, Origin, Request},
 };
-
-/// Permission to send one request. Only this module makes it, and only what is allowed can be dialled.
-#[derive(Clone, Debug)]
-pub struct Allowed {
-    class: Arc<ClassPolicy>,
-    rule: usize,
-    allowance: usize,
-    origin: Origin,
-}
-
-/// Bytes that may be sent. None: any number.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Budget {
-    /// In a workspace's life.
-    pub life: Option<(Purse, u64)>,
-    /// In one request.
-    pub request: Option<u64>,
-}
-
-/// What bytes are counted together.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Purse {
-    /// Those of all rules without a budget of their own.
-    Class,
-    Rule(String),
-}
 
 /// What becomes of a request whose head is known.
 #[derive(Clone, Debug)]
@@ -54,10 +30,9 @@ pub enum Decision {
 /// A request that is allowed if its body is as a rule says.
 #[derive(Clone, Debug)]
 pub struct Undecided {
-    class: Arc<ClassPolicy>,
-    /// Rules with their allowances, in order.
-    candidates: Vec<(usize, usize)>,
-    origin: Origin,
+    /// What would allow it, in order.
+    first: Allowed,
+    others: Vec<Allowed>,
 }
 
 /// What becomes of a connection to a host and a port.
@@ -76,22 +51,22 @@ pub enum Tunnel {
 pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
     let mut nearest = None;
     let mut candidates = Vec::new();
-    for index in named(policy, &request.host)? {
-        let Some(rule) = policy.class.rules.get(index) else { continue };
+    for rule in named(policy, &request.host)? {
+        let allow = |allowance| Allowed::request(&policy.class, rule, allowance, request.origin());
         match head(rule, request, &policy.locked) {
-            Ok(allowances) => candidates.extend(allowances.into_iter().map(|allowance| (index, allowance))),
+            Ok(allowances) => candidates.extend(allowances.into_iter().map(allow)),
             Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
     }
-    let Some(first) = candidates.first() else {
+    let mut candidates = candidates.into_iter();
+    let Some(first) = candidates.next() else {
         return Err(nearest.unwrap_or_else(|| unnamed(policy, &request.host)));
     };
-    let allowed =
-        Allowed { class: policy.class.clone(), rule: first.0, allowance: first.1, origin: request.origin() };
-    if !allowed.hangs_on_body() {
-        return Ok(Decision::Allowed(allowed));
+    if first.hangs_on_body() {
+        Ok(Decision::NeedsBody(Undecided { first, others: candidates.collect() }))
+    } else {
+        Ok(Decision::Allowed(first))
     }
-    Ok(Decision::NeedsBody(Undecided { class: allowed.class, candidates, origin: allowed.origin }))
 }
 
 /// Decides on a connection that may hold anything.
@@ -102,15 +77,13 @@ pub fn decide(policy: &Policy, request: &Request) -> Result<Decision, Denied> {
 pub fn decide_tunnel(policy: &Policy, host: &Host, port: u16) -> Result<Tunnel, Denied> {
     let mut nearest = None;
     let mut is_inspected = false;
-    for index in named(policy, host)? {
-        let Some(rule) = policy.class.rules.get(index) else { continue };
+    for rule in named(policy, host)? {
         match &rule.access {
             _ if !rule.ports.contains(&port) => nearest = Some(nearer(nearest, wrong_port(rule, host, port))),
             Access::Requests(_) => is_inspected = true,
             Access::Uninspected => {
                 let origin = Origin { scheme: rule.scheme, host: host.clone(), port };
-                let class = policy.class.clone();
-                return Ok(Tunnel::Uninspected(Allowed { class, rule: index, allowance: 0, origin }));
+                return Ok(Tunnel::Uninspected(Allowed::connection(&policy.class, rule, origin)));
             }
         }
     }
@@ -119,29 +92,28 @@ pub fn decide_tunnel(policy: &Policy, host: &Host, port: u16) -> Result<Tunnel, 
 
 impl Undecided {
     /// The first rule that may allow it.
-    pub fn rule(&self) -> Option<&Rule> {
-        self.class.rules.get(self.candidates.first()?.0)
+    pub fn rule(&self) -> &Rule {
+        self.first.rule()
     }
 
     /// Whether something that may allow it [covers](Allowed::covers) this.
     pub fn covers(&self, before: &Allowed) -> bool {
-        self.allowed().any(|allowed| allowed.covers(before))
+        self.candidates().any(|allowed| allowed.covers(before))
     }
 
     /// Why a body is denied that is longer than [`Undecided::max_body`].
     pub fn too_long(&self, host: &Host) -> Denied {
-        let rule = self.rule().map(|rule| rule.name.clone()).unwrap_or_default();
-        Denied::BodyTooLong { host: host.clone(), rule, max: self.max_body() }
+        too_long(self.rule(), host, self.max_body())
     }
 
     /// The most bytes of the body that any rule wants to see.
     pub fn max_body(&self) -> u64 {
-        self.allowed().filter_map(|allowed| Some(allowed.body()?.max)).max().unwrap_or_default()
+        self.candidates().map(Allowed::max_body).max().unwrap_or_default()
     }
 
     /// What allows it whatever its body says, if something does.
     pub fn whatever_it_says(&self) -> Option<Allowed> {
-        self.allowed().find(|allowed| !allowed.hangs_on_body())
+        self.candidates().find(|allowed| !allowed.hangs_on_body()).cloned()
     }
 
     /// Decides on the request with its whole body.
@@ -150,118 +122,18 @@ impl Undecided {
     ///
     /// Why it is denied.
     pub fn decide(self, host: &Host, body: &[u8]) -> Result<Allowed, Denied> {
-        let mut nearest = None;
-        for allowed in self.allowed() {
-            match judge(&allowed, host, body) {
-                Ok(()) => return Ok(allowed),
-                Err(denied) => nearest = Some(nearer(nearest, denied)),
-            }
-        }
-        let class = self.class.class.clone();
-        Err(nearest.unwrap_or(Denied::HostNotAllowed { host: host.clone(), class }))
-    }
-
-    fn allowed(&self) -> impl Iterator<Item = Allowed> {
-        self.candidates.iter().map(|(rule, allowance)| Allowed {
-            class: self.class.clone(),
-            rule: *rule,
-            allowance: *allowance,
-            origin: self.origin.clone(),
+        self.others.into_iter().fold(judge(self.first, host, body), |decided, next| {
+            decided.or_else(|before| judge(next, host, body).map_err(|denied| nearer(Some(before), denied)))
         })
     }
-}
 
-impl Budget {
-    /// Whether it has at least as much room as another one.
-    fn covers(&self, other: &Self) -> bool {
-        let has_room = |this: Option<u64>, other: Option<u64>| match (this, other) {
-            (None, _) => true,
-            (Some(this), other) => other.is_some_and(|other| this >= other),
-        };
-        let is_the_same = match (&self.life, &other.life) {
-            (Some((purse, bytes)), Some((other, others))) => purse == other && bytes >= others,
-            (this, _) => this.is_none(),
-        };
-        is_the_same && has_room(self.request, other.request)
-    }
-}
-
-impl Allowed {
-    /// Where it may be sent, and nowhere else.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// Whether what was allowed before, by an older policy, may go on by this: by the same rule, which demands the same of its body,
-    /// puts the same credential in and lets as much be sent, in messages as long.
-    pub fn covers(&self, before: &Self) -> bool {
-        let credential = |allowed: &Self| allowed.rule().and_then(|rule| rule.credential.clone());
-        self.rule_name() == before.rule_name()
-            && self.body() == before.body()
-            && self.web_socket() >= before.web_socket()
-            && credential(self) == credential(before)
-            && self.budget().covers(&before.budget())
-    }
-
-    /// The rule that allows the request.
-    pub fn rule(&self) -> Option<&Rule> {
-        self.class.rules.get(self.rule)
-    }
-
-    /// What of the rule allows it; none if the connection is not looked into.
-    pub fn allowance(&self) -> Option<&Allowance> {
-        match &self.rule()?.access {
-            Access::Requests(allowances) => allowances.get(self.allowance),
-            Access::Uninspected => None,
-        }
-    }
-
-    /// What may be sent by it.
-    pub fn budget(&self) -> Budget {
-        let Some(rule) = self.rule() else { return Budget::default() };
-        let of_rule = rule.upload.map(|bytes| (Purse::Rule(rule.name.clone()), bytes));
-        let life = of_rule.or_else(|| Some((Purse::Class, self.class.upload?)));
-        Budget { life, request: rule.request }
-    }
-
-    /// The name of that rule.
-    pub fn rule_name(&self) -> &str {
-        self.rule().map_or("", |rule| &rule.name)
-    }
-
-    /// The pattern that a path fits by which it is allowed: what may be written down of it.
-    pub fn path_pattern(&self, path: &Path) -> Option<String> {
-        Some(self.allowance()?.pattern(path)?.to_string())
-    }
-
-    /// The most bytes of a message, if it opens a WebSocket.
-    pub fn web_socket(&self) -> Option<u64> {
-        self.allowance()?.web_socket
-    }
-
-    /// How long what is answered must have been there.
-    pub fn minimum_age(&self) -> Option<Duration> {
-        self.allowance()?.package.as_ref()?.minimum_age
-    }
-
-    /// The most bytes that its body may have.
-    pub fn max_body(&self) -> u64 {
-        self.body().map_or(0, |body| body.max)
-    }
-
-    /// What its body has to keep to; none: it has none.
-    pub fn body(&self) -> Option<&BodyRule> {
-        self.allowance()?.body.as_ref()
-    }
-
-    /// Whether it is permission only once its body was looked into.
-    fn hangs_on_body(&self) -> bool {
-        self.body().is_some_and(BodyRule::is_json)
+    fn candidates(&self) -> impl Iterator<Item = &Allowed> {
+        once(&self.first).chain(&self.others)
     }
 }
 
 /// The rules of the workspace that name a host.
-fn named(policy: &Policy, host: &Host) -> Result<impl Iterator<Item = usize>, Denied> {
+fn named<'a>(policy: &'a Policy, host: &Host) -> Result<impl Iterator<Item = &'a Arc<Rule>>, Denied> {
     if host.is_address() {
         return Err(Denied::IpLiteral { host: host.clone() });
     }
@@ -270,7 +142,7 @@ fn named(policy: &Policy, host: &Host) -> Result<impl Iterator<Item = usize>, De
     if picked.is_empty() {
         return Err(unnamed(policy, host));
     }
-    Ok(picked.indexes())
+    Ok(picked.indexes().filter_map(|index| policy.class.rules.get(index)))
 }
 
 fn unnamed(policy: &Policy, host: &Host) -> Denied {
@@ -283,7 +155,7 @@ fn unnamed(policy: &Policy, host: &Host) -> Denied {
 }
 
 /// The rule's allowances that a head satisfies.
-fn head(rule: &Rule, request: &Request, locked: &Locked) -> Result<Vec<usize>, Denied> {
+fn head<'a>(rule: &'a Rule, request: &Request, locked: &Locked) -> Result<Vec<&'a Arc<Allowance>>, Denied> {
     if !rule.ports.contains(&request.port) {
         return Err(wrong_port(rule, &request.host, request.port));
     }
@@ -295,10 +167,10 @@ fn head(rule: &Rule, request: &Request, locked: &Locked) -> Result<Vec<usize>, D
     };
     let mut nearest = None;
     let mut satisfied = Vec::new();
-    for (index, allowance) in allowances.iter().enumerate() {
+    for allowance in allowances {
         let Some(pattern) = like(allowance, request) else { continue };
         match satisfies(rule, (allowance, pattern), request, locked) {
-            Ok(()) => satisfied.push(index),
+            Ok(()) => satisfied.push(allowance),
             Err(denied) => nearest = Some(nearer(nearest, denied)),
         }
     }
@@ -335,6 +207,9 @@ fn satisfies(
             }
         });
     }
+    if request.shows_placeholder() {
+        return Err(Denied::Placeholder { host: request.host.clone(), rule: rule.name.clone() });
+    }
     if let Some(parameter) = beyond(&allowance.query, &request.query) {
         return Err(Denied::QueryNotAllowed {
             host: request.host.clone(),
@@ -363,13 +238,16 @@ fn beyond(rule: &QueryRule, query: &Query) -> Option<String> {
     query.pairs().iter().find(|pair| !is_allowed(pair)).map(|(name, _)| name.clone())
 }
 
-fn judge(allowed: &Allowed, host: &Host, body: &[u8]) -> Result<(), Denied> {
-    let (Some(rule), Some(limits)) = (allowed.rule(), allowed.body()) else { return Ok(()) };
-    if body.len() as u64 > limits.max {
-        return Err(too_long(rule, host, limits.max));
+/// Decides on a body by what would allow it.
+fn judge(allowed: Allowed, host: &Host, body: &[u8]) -> Result<Allowed, Denied> {
+    let (rule, max) = (allowed.rule(), allowed.max_body());
+    if body.len() as u64 > max {
+        return Err(too_long(rule, host, max));
     }
-    let Some(json) = &limits.json else { return Ok(()) };
-    json.judge(body).map_err(|offence| Denied::Body { rule: rule.name.clone(), offence })
+    if let Some(json) = allowed.body().and_then(|body| body.json.as_ref()) {
+        json.judge(body).map_err(|offence| Denied::Body { rule: rule.name.clone(), offence })?;
+    }
+    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -193,6 +193,10 @@ mod tests {
             (r#"{"model": "claude-x", "mcp\u005fservers": []}"#, forbidden("mcp_servers")),
             (r#"{"model": "claude-x", "messages": {"content": {"source": {"url": "x"}}}}"#, forbidden(url)),
             (
+                r#"{"model": "claude-x", "messages": [[[{"content": [[{"source": {"url": "x"}}]]}]]]}"#,
+                forbidden(url),
+            ),
+            (
                 r#"{"model": "claude-x", "messages": [{}, {"content": [{"source": {"url": "x"}}]}]}"#,
                 forbidden(url),
             ),

@@ -8,6 +8,9 @@ use ws_api::egress::{Budget, Requests};
 /// What a placeholder in a preset's paths stands for: each of the rule's repositories.
 pub const REPOSITORY: &str = "{repository}";
 
+/// What all placeholders begin with that stand in a workspace's environment where a credential would be; a colon follows.
+pub const PLACEHOLDER: &str = "ws-credential";
+
 const FILES: &[(&str, &str)] = &[
     ("anthropic", include_str!("../presets/anthropic.yaml")),
     ("cargo", include_str!("../presets/cargo.yaml")),

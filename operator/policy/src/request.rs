@@ -8,6 +8,7 @@ use ws_api::egress::Scheme;
 use crate::{
     host::{Host, InvalidHost},
     path::{InvalidTarget, Path, Query},
+    preset::PLACEHOLDER,
 };
 
 /// The head of a request.
@@ -85,6 +86,15 @@ impl Request {
         let path = Path::parse(target.path())?;
         let query = Query::parse(target.query().unwrap_or_default())?;
         Ok(Self { method, scheme, host, port, path, query, body, opens_web_socket: false })
+    }
+
+    /// Whether a placeholder for a credential stands in its path or its query, where nobody puts a credential in.
+    pub fn shows_placeholder(&self) -> bool {
+        let is_one = |after: &str| after.starts_with(':') || after.starts_with("%3A");
+        let shows = |part: &str| part.split(PLACEHOLDER).skip(1).any(is_one);
+        let in_query =
+            |(name, value): &(String, Option<String>)| shows(name) || value.as_deref().is_some_and(shows);
+        shows(self.path.as_str()) || self.query.pairs().iter().any(in_query)
     }
 
     /// Whom it is for.

@@ -44,7 +44,7 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
     let class = "large".parse().ok().context("a name of a class")?;
     let compiled = ClassPolicy::compile(class, &egress);
     let class = compiled.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    ensure!(class.rules().len() == 64, "{} rules", class.rules().len());
+    ensure!(class.rules().count() == 64, "{} rules", class.rules().count());
     let policy = Policy::of(class.into(), None);
     for (what, method, url, is_allowed) in [
         ("allowed", "PUT", "https://api-53.example/v1/files/reports/2026/11/22.json", true),

@@ -1,6 +1,6 @@
 //! From what an admin wrote to what requests are judged by.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use ws_api::{
@@ -35,7 +35,7 @@ impl fmt::Display for Problem {
 
 pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
     for written in &egress.rules {
         let compiled = if rules.iter().any(|rule| rule.name == written.name) {
             Err("another rule has this name".to_owned())
@@ -43,7 +43,7 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
             rule(written)
         };
         match compiled {
-            Ok(rule) => rules.push(rule),
+            Ok(rule) => rules.push(rule.into()),
             Err(what) => problems.push(Problem { rule: Some(written.name.clone()), what }),
         }
     }
@@ -109,7 +109,7 @@ fn access(full: &EgressRule) -> Result<Access, String> {
         _ => return Err("say what is allowed: `allow`, a `preset`, or `passthrough`".to_owned()),
     };
     let packages = full.packages.as_ref().map(Gate::of);
-    let compiled = allow.iter().map(|requests| allowance(requests, packages.as_ref()));
+    let compiled = allow.iter().map(|requests| allowance(requests, packages.as_ref()).map(Arc::new));
     let allowances: Vec<_> = compiled.collect::<Result<_, _>>()?;
     if packages.is_some() && allowances.iter().all(|allowance| allowance.package.is_none()) {
         return Err("nothing that it allows says where packages are: leave `packages` out".to_owned());

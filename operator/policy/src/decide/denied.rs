@@ -2,7 +2,7 @@
 
 use ws_api::{egress::Scheme, names::ClassName};
 
-use crate::{class::Rule, host::Host, json::Offence, path::Path, request::Request};
+use crate::{class::Rule, host::Host, json::Offence, path::Path, preset::PLACEHOLDER, request::Request};
 
 /// Why a request is denied. A rule that was nearer to allowing it counts more than another.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -26,6 +26,10 @@ pub enum Denied {
     /// It may be fetched, but more stands in the path than registries need. Of a path that tells no package, that is empty.
     #[error("{host} denied by rule \"{rule}\": the {{{placeholder}}} in this path does not belong to {}", match package.as_str() { "" => "a registry".to_owned(), package => format!("package {package}") })]
     PackagePath { host: Host, rule: String, package: String, placeholder: String },
+    #[error(
+        "{host} denied by rule \"{rule}\": a placeholder (`{PLACEHOLDER}:…`) stands in the URL, and credentials are put in elsewhere; send it as the provider's own programs do"
+    )]
+    Placeholder { host: Host, rule: String },
     #[error("{host} denied: rule \"{rule}\" allows no query with `{parameter}` here")]
     QueryNotAllowed { host: Host, rule: String, parameter: String },
     #[error("{host} denied: rule \"{rule}\" allows {} here", match max { 0 => "no body".to_owned(), max => format!("a body of {max} bytes at most") })]
@@ -46,9 +50,10 @@ impl Denied {
             Self::WebSocket { .. } => 5,
             Self::PackageNotAllowed { .. } => 6,
             Self::PackagePath { .. } => 7,
-            Self::QueryNotAllowed { .. } => 8,
-            Self::BodyTooLong { .. } => 9,
-            Self::Body { .. } => 10,
+            Self::Placeholder { .. } => 8,
+            Self::QueryNotAllowed { .. } => 9,
+            Self::BodyTooLong { .. } => 10,
+            Self::Body { .. } => 11,
         }
     }
 }

@@ -2,6 +2,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::class::ClassPolicy;
 
 fn class() -> ClassPolicy {
     let egress = json!({"rules": [
@@ -32,7 +33,7 @@ fn request(method: &str, url: &str, body: Length) -> Request {
 /// The rule that allows a request, `body` if its body decides, or why it is denied.
 fn verdict(policy: &Policy, request: &Request) -> Result<String, String> {
     match decide(policy, request) {
-        Ok(Decision::Allowed(allowed)) => Ok(allowed.rule().unwrap().name.clone()),
+        Ok(Decision::Allowed(allowed)) => Ok(allowed.rule().name.clone()),
         Ok(Decision::NeedsBody(_)) => Ok("body".to_owned()),
         Err(denied) => Err(denied.to_string()),
     }
@@ -248,7 +249,7 @@ fn b17_a_body_decides_where_a_rule_looks_into_it() {
         Decision::Allowed(_) => panic!("allowed without its body"),
     };
     let allowed = decide_with(br#"{"model": "x"}"#).unwrap();
-    let rule = allowed.rule().unwrap();
+    let rule = allowed.rule();
     assert_eq!(
         (rule.name.as_str(), rule.credential.as_ref().unwrap().secret_name.as_str()),
         ("model", "model")
@@ -268,7 +269,7 @@ fn b01_only_what_may_be_uninspected_is_tunnelled() {
         assert!(matches!(tunnel(host, port), Ok(Tunnel::Inspected)), "{host}:{port}");
     }
     assert!(
-        matches!(tunnel("vpn.example.com", 443), Ok(Tunnel::Uninspected(allowed)) if allowed.rule().unwrap().name == "vpn")
+        matches!(tunnel("vpn.example.com", 443), Ok(Tunnel::Uninspected(allowed)) if allowed.rule().name == "vpn")
     );
     for (host, port) in [
         ("vpn.example.com", 80),
@@ -355,6 +356,8 @@ fn a_file_is_of_the_package_that_its_name_begins_with() {
         ("/packages/WS.Shop-1.0.tar.gz", true, true),
         ("/packages/1c/db/0c/ws_shop2-1.0-py3-none-any.whl", false, true),
         ("/packages/1c/db/ws_shop-1.0/evil-1.0.tar.gz", false, false),
+        ("/packages/1c/db/0c/ws_shop-2-evil-1.0.tar.gz", false, false),
+        ("/packages/1c/db/0c/ws_shop-1.0-py2.7.egg", true, true),
     ] {
         let request = request("GET", &format!("https://pypi.example.com{path}"), Length::None);
         assert_eq!(verdict(&named, &request).is_ok(), is_named, "{path}");

@@ -72,6 +72,10 @@ impl<'a> Reading<'a> {
         })
     }
 
+    fn is_required(&self, cursor: Cursor) -> bool {
+        matches!(self.places.get(cursor.place), Some((_, Demand::Required, _)))
+    }
+
     fn step(&self, cursor: Cursor) -> Option<&'a Step> {
         self.places.get(cursor.place)?.0.steps.get(cursor.step)
     }
@@ -174,6 +178,8 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         for cursor in self.at.iter().copied() {
             match self.reading.step(cursor) {
                 Some(Step::Each) => each.push(Cursor { step: cursor.step + 1, ..cursor }),
+                // Some servers take lists within lists for one.
+                Some(Step::Key(_)) if !self.reading.is_required(cursor) => each.push(cursor),
                 Some(Step::Key(_)) => (),
                 None => self.reading.found(cursor, Found::Other),
             }

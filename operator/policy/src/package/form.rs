@@ -27,7 +27,7 @@ impl<'a> Asked<'a> {
     ///
     /// Some say more by their names: `{letter}`, `{start}` and `{next}` are the first letter of the package's name, its first two and
     /// the two after; `{file}` is the name without its scope, `-` and a version; `{version}` begins with a digit, or with `v` and
-    /// one; `{hash}` is hexadecimal; `{number}` is one as trees of hashes have them. A part of the name that stands there twice is the
+    /// one, and is no more than that in a source of Python's; `{hash}` is hexadecimal; `{number}` is one as trees of hashes have them. A part of the name that stands there twice is the
     /// same.
     pub fn misfit(&self) -> Option<&'a str> {
         let rest: usize =
@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
             "start" => self.has_between(0, 2, text),
             "next" => self.has_between(2, 4, text),
             "file" => self.is_file(text),
-            "version" => is_version(text),
+            "version" => is_version(text) && (!self.is_normalized || is_one_version(text)),
             "hash" => text.bytes().all(|byte| byte.is_ascii_hexdigit()),
             "number" => is_number(text),
             _ => true,
@@ -97,6 +97,12 @@ fn is_short(text: &str) -> bool {
 
 fn is_version(text: &str) -> bool {
     text.strip_prefix('v').unwrap_or(text).starts_with(|letter: char| letter.is_ascii_digit())
+}
+
+/// Whether a file of Python's that begins with a version is of the package that stands before it. Where `-` follows, the version may be
+/// the next part of a longer name, except in what is built, whose names have none.
+fn is_one_version(text: &str) -> bool {
+    !text.contains('-') || [".whl", ".whl.metadata", ".egg"].iter().any(|end| text.ends_with(end))
 }
 
 /// As in the paths of a checksum database: `8`, `x001`, `234.p`, `data`.

@@ -39,12 +39,12 @@ fn allowed_by(
     };
     // A body whose length nobody said is cut as it is sent.
     let max = allowed.body().map_or(0, |body| body.max);
-    (asked.body.len() as u64 <= max).then(|| allowed.rule().map(|rule| rule.name.clone()))?
+    (asked.body.len() as u64 <= max).then(|| Some(allowed.rule().name.clone()))?
 }
 
 /// Some of a class's rules, by the bits of a number.
 fn picked(class: &ClassPolicy, bits: u8) -> Vec<String> {
-    let names = class.rules().iter().map(|rule| rule.name.clone()).enumerate();
+    let names = class.rules().map(|rule| rule.name.clone()).enumerate();
     names.filter(|(index, _)| bits & 1 << index != 0).map(|(_, name)| name).collect()
 }
 
@@ -74,7 +74,7 @@ proptest! {
             prop_assert!(by_head.is_ok(), "a rule more denies nothing");
             // Without a length, the first rule whose head it has takes it, and cuts it where that one says.
             if asked.has_length() {
-                let before = |name: &str| class.rules().iter().position(|rule| rule.name == name);
+                let before = |name: &str| class.rules().position(|rule| rule.name == name);
                 let other = allowed_by(&class, (&many, &locked), &asked);
                 prop_assert!(other.is_some(), "a rule more denies nothing");
                 prop_assert!(before(&other.unwrap()) <= before(&rule), "the first that allows it does");
@@ -147,7 +147,7 @@ fn the_random_requests_are_allowed_and_denied_in_every_way() {
         match decide(&policy, &asked.request) {
             Ok(Decision::Allowed(by)) => {
                 let packages =
-                    egress.rules.iter().find(|rule| rule.name == by.rule_name()).unwrap().packages.as_ref();
+                    egress.rules.iter().find(|rule| rule.name == by.rule().name).unwrap().packages.as_ref();
                 let holds_names = packages
                     .is_some_and(|packages| packages.names.is_some() || packages.from_lockfiles.is_some());
                 by_name += u32::from(holds_names);
