@@ -34,9 +34,9 @@ use crate::{
         chain::Chain,
     },
     metrics::{Decision, Metrics},
-    refusal::Reason,
     session::{Session, lock},
 };
+use ws_api::reason::Reason;
 
 /// Lines that wait for the reader of the log.
 const BACKLOG: usize = 4_096;
@@ -162,7 +162,7 @@ impl Passage {
             .is_none_or(|allowance| allowance.body.is_some() || allowance.web_socket.is_some());
         Self {
             sends,
-            rule: allowed.rule_name().to_owned(),
+            rule: allowed.rule().name.clone(),
             path: path.and_then(|path| allowed.path_pattern(path)),
             status: None,
             is_missing: false,

@@ -23,7 +23,7 @@ pub use room::{BodyPermit, OwnRoom, Room};
 pub use scrub::{Search, Spellings};
 pub use unread::heard;
 
-use crate::refusal::Reason;
+use ws_api::reason::Reason;
 
 /// A body of whatever kind.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -63,8 +63,7 @@ pub struct Tally {
 }
 
 /// A body on its way out: no longer than a rule allows, and without trailers, which no rule knows.
-#[derive(Debug)]
-pub struct Outward {
+pub struct Outward<R> {
     pub inner: Incoming,
     /// Bytes that may still come.
     pub left: u64,
@@ -72,6 +71,8 @@ pub struct Outward {
     pub beyond: Option<BodyError>,
     pub tally: Tally,
     pub lost: Lost,
+    /// Dropped when no more of the body can go out, which may be after the answer.
+    pub record: R,
 }
 
 /// A body on its way back, as long as it is allowed.
@@ -130,7 +131,7 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-impl hyper::body::Body for Outward {
+impl<R: Unpin> hyper::body::Body for Outward<R> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -228,7 +229,11 @@ impl<R> Inward<R> {
     /// Trailers (RFC 9110 §6.5), which say how a call of gRPC ended.
     fn last(&mut self, mut trailers: HeaderMap) -> Result<Frame<Bytes>, BodyError> {
         crate::headers::inward(&mut trailers);
-        let shows = |search: &Search| trailers.values().any(|value| search.is_in(value.as_bytes()));
+        let shows = |search: &Search| {
+            let mut parts =
+                trailers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+            parts.any(|part| search.is_in(part))
+        };
         if self.search.as_ref().is_some_and(shows) {
             return Err(self.tally.failure.note(BodyError::Credential));
         }

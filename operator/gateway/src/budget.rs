@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use ws_policy::decide::{Allowed, Budget, Purse};
+use ws_policy::{
+    class::Rule,
+    decide::{Allowed, Budget, Purse},
+};
 
 use crate::{
     body::Counter,
@@ -75,7 +78,7 @@ pub async fn spend(
 /// Whether one request may send so many bytes in all.
 fn within_request(allowed: &Allowed, budget: &Budget, bytes: u64) -> Result<(), Refusal> {
     match budget.request.filter(|max| bytes > *max) {
-        Some(max) => Err(Refusal::RequestTooLong { rule: allowed.rule_name().to_owned(), max }),
+        Some(max) => Err(Refusal::RequestTooLong { rule: allowed.rule().name.clone(), max }),
         None => Ok(()),
     }
 }
@@ -89,7 +92,7 @@ async fn set_aside(
     (least, most): (u64, u64),
     sent: Counter,
 ) -> Result<Reserved, Refusal> {
-    let rule = || allowed.rule_name().to_owned();
+    let rule = || allowed.rule().name.clone();
     let reserved = |purse, bytes| Reserved { session: session.clone(), purse, bytes, sent };
     let Some(life) = budget.life else {
         return Ok(reserved(None, budget.request));
@@ -119,20 +122,19 @@ pub async fn guess(
     session: &Arc<Session>,
     allowed: &Allowed,
 ) -> Result<Option<Guess>, Refusal> {
-    let rule = allowed.rule_name();
-    let Some(max) = allowed.rule().and_then(|rule| rule.not_found) else { return Ok(None) };
+    let Rule { name: rule, not_found: Some(max), .. } = allowed.rule() else { return Ok(None) };
     if !session.not_found().contains_key(rule) {
         let before = Box::pin(reports.not_found(session, rule)).await;
-        let before = before.map_err(|_| Refusal::BudgetUnknown(rule.to_owned()))?;
-        session.not_found().entry(rule.to_owned()).or_insert(before);
+        let before = before.map_err(|_| Refusal::BudgetUnknown(rule.clone()))?;
+        session.not_found().entry(rule.clone()).or_insert(before);
     }
     let mut counts = session.not_found();
-    let count = counts.entry(rule.to_owned()).or_default();
-    if *count >= max {
-        return Err(Refusal::Guesses { rule: rule.to_owned(), max });
+    let count = counts.entry(rule.clone()).or_default();
+    if *count >= *max {
+        return Err(Refusal::Guesses { rule: rule.clone(), max: *max });
     }
     *count += 1;
-    Ok(Some(Guess { session: session.clone(), rule: rule.to_owned(), is_right: false }))
+    Ok(Some(Guess { session: session.clone(), rule: rule.clone(), is_right: false }))
 }
 
 /// Takes bytes that are set aside already.
@@ -163,18 +165,20 @@ impl Drop for Reserved {
 impl Guess {
     /// Takes note of the answer; whether it said that there is no such thing, in whichever words: a registry may as well say that it
     /// is forbidden. What is broken off before an answer was asked as well.
-    pub fn answered(&mut self, status: Option<StatusCode>, is_unreachable: bool) -> bool {
+    pub fn answered(&mut self, status: Option<StatusCode>) -> bool {
         let asks_to_wait = |status| {
             matches!(
                 status,
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
             )
         };
-        self.is_right = match status {
-            Some(status) => !status.is_client_error() || asks_to_wait(status),
-            None => is_unreachable,
-        };
+        self.is_right = status.is_some_and(|status| !status.is_client_error() || asks_to_wait(status));
         !self.is_right
+    }
+
+    /// Nothing was asked.
+    pub fn give_back(mut self) {
+        self.is_right = true;
     }
 }
 

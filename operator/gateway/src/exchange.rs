@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode,
-    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING},
     request::Parts,
     response::Parts as ResponseParts,
 };
@@ -22,7 +22,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use ws_policy::{
-    class::Policy,
+    class::{Policy, Rule},
     decide::{Allowed, Budget, Decision, Denied, decide},
     request::{Malformed, Request},
 };
@@ -31,19 +31,22 @@ mod age;
 mod inspected;
 mod record;
 
-pub(crate) use record::{Dues, Record};
+use record::Dues;
+pub(crate) use record::Record;
 
 use crate::{
-    audit::Subject,
+    audit::{Passage, Subject},
     body::{Body, BodyError, Failure, Inward, Lost, Outward, Search, Spellings, Tally, heard, whole},
-    budget, credentials,
+    budget::{self, Guess},
+    credentials,
     headers::{inward, outward},
     proxy::Proxy,
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     session::{Session, Turn},
     upstream::Unanswered,
     web_socket::{Limits, Opening, Talk},
 };
+use ws_api::reason::Reason;
 
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);
@@ -135,7 +138,8 @@ impl Proxy {
         let tally = Tally::default();
         let sizes = (size(&outgoing), length);
         let (limit, dues) = self.reserve_budget(asker, turn, &allowed, sizes, &tally).await?;
-        let record = Record::new(self, asker, request, &allowed, injected.is_some(), tally, dues);
+        let passage = Passage::of(&allowed, Some(&request.path), injected.is_some());
+        let record = Record::new(self, asker, request, passage, tally, dues);
         let lost = standing.lost(still_allows(request, &allowed)).boxed().shared();
         let search = injected.map(|injected| Search::new(injected.spellings));
         Ok((Admitted { allowed, outgoing, limit, search, lost, record, opening }, whole))
@@ -162,7 +166,7 @@ impl Proxy {
         allowed: &Allowed,
         (head, length): (u64, Option<u64>),
         tally: &Tally,
-    ) -> Result<(BodyLimit, Dues), Refusal> {
+    ) -> Result<(BodyLimit, (Dues, Option<Guess>)), Refusal> {
         let max = allowed.max_body();
         let (least, most) = length.map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
@@ -172,14 +176,14 @@ impl Proxy {
         tally.sent.add(head);
         let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
         let beyond = if left < max { BodyError::OverBudget } else { BodyError::TooLong };
-        Ok((BodyLimit { left, beyond }, Dues { _turn: turn, _reserved: reserved, guess }))
+        Ok((BodyLimit { left, beyond }, (Dues { _turn: turn, _reserved: reserved }, guess)))
     }
 
     async fn carry(&self, admitted: Admitted, request: &Request, body: Coming) -> Response<Body> {
-        let Admitted { allowed, outgoing, limit, search, lost, mut record, opening } = admitted;
-        let outgoing = outgoing.map(|()| body.sent(limit, record.tally(), &lost));
+        let Admitted { allowed, outgoing, limit, search, lost, record, opening } = admitted;
+        let outgoing = outgoing.map(|()| body.sent(limit, &record, &lost));
         let answer = tokio::select! {
-            answer = timeout(ANSWER_PATIENCE, self.upstream.send(&record.recorder.session, &allowed, outgoing)) => answer,
+            answer = timeout(ANSWER_PATIENCE, self.upstream.send(record.session(), &allowed, outgoing)) => answer,
             () = lost.clone() => return record.fail(&Refusal::Revoked(request.host.clone())),
         };
         let answer = match answer.unwrap_or_else(|_| Err(Unanswered::Failed("no answer in time".to_owned())))
@@ -187,7 +191,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err(unanswered) => return not_answered(unanswered, record, &allowed, request),
         };
-        record.recorder.passage.status = Some(answer.status());
+        record.answered(answer.status());
         if let Some(opening) = opening.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return opening.answer(answer, Talk { allowed, search, lost, record });
         }
@@ -200,7 +204,7 @@ impl Proxy {
         if let Err(refusal) = age::check(&allowed, &parts, SystemTime::now()) {
             return record.fail(&refusal);
         }
-        if let Err(refusal) = come_back(&mut parts, search.as_ref(), &record.recorder.passage.rule) {
+        if let Err(refusal) = come_back(&mut parts, search.as_ref(), allowed.rule()) {
             return record.fail(&refusal);
         }
         let tally = record.tally().clone();
@@ -209,11 +213,8 @@ impl Proxy {
     }
 
     async fn inject(&self, allowed: &Allowed) -> Result<Option<Injected>, Refusal> {
-        let Some((rule, credential)) =
-            allowed.rule().and_then(|rule| Some((rule, rule.credential.as_ref()?)))
-        else {
-            return Ok(None);
-        };
+        let rule = allowed.rule();
+        let Some(credential) = &rule.credential else { return Ok(None) };
         let unreadable =
             |_| Refusal::NoCredential { rule: rule.name.clone(), secret: credential.secret_name.clone() };
         let value = self.credentials.get(credential).await.map_err(unreadable)?;
@@ -262,12 +263,15 @@ fn outgoing(
 /// What a workspace is told that gets no answer.
 fn not_answered(
     unanswered: Unanswered,
-    record: Record,
+    mut record: Record,
     allowed: &Allowed,
     request: &Request,
 ) -> Response<Body> {
     if unanswered == Unanswered::SpecialAddress {
         return record.deny(&unanswered.refusal(&request.host));
+    }
+    if let Unanswered::Unreachable(_) = unanswered {
+        record.unsent();
     }
     // Perhaps it was the body that did not come to its end.
     let cut = cut(&record, allowed, request);
@@ -276,7 +280,7 @@ fn not_answered(
 
 /// Why a body ended before its end.
 fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal> {
-    let rule = record.recorder.passage.rule.clone();
+    let rule = allowed.rule().name.clone();
     match record.tally().failure.get()? {
         Reason::BodyTooLong => {
             Some(Denied::BodyTooLong { host: request.host.clone(), rule, max: allowed.max_body() }.into())
@@ -292,18 +296,20 @@ fn cut(record: &Record, allowed: &Allowed, request: &Request) -> Option<Refusal>
 }
 
 /// Makes the head of an answer one for the workspace.
-fn come_back(parts: &mut ResponseParts, search: Option<&Search>, rule: &str) -> Result<(), Refusal> {
+fn come_back(parts: &mut ResponseParts, search: Option<&Search>, rule: &Rule) -> Result<(), Refusal> {
     // It was not asked for an encoding; what is in one cannot be searched.
     let is_encoded = parts.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity")
         || parts.headers.get_all(TRANSFER_ENCODING).iter().any(|encoding| encoding != "chunked");
     inward(&mut parts.headers);
     parts.extensions.clear();
     let Some(search) = search else { return Ok(()) };
+    // A session that was opened with the credential is as good as that for who can send it elsewhere; through here no cookie goes out.
+    parts.headers.remove(SET_COOKIE);
     let shows = |(name, value): (&HeaderName, &HeaderValue)| {
         search.is_in(value.as_bytes()) || search.is_in(name.as_str().as_bytes())
     };
     if is_encoded || parts.headers.iter().any(shows) {
-        return Err(Refusal::Reflected(rule.to_owned()));
+        return Err(Refusal::Reflected(rule.name.clone()));
     }
     Ok(())
 }
@@ -316,16 +322,16 @@ fn size(request: &HttpRequest<()>) -> u64 {
 
 impl Coming {
     /// The body as it is sent.
-    fn sent(self, limit: BodyLimit, tally: &Tally, lost: &Lost) -> Body {
+    fn sent(self, limit: BodyLimit, record: &Record, lost: &Lost) -> Body {
         match self {
             Self::Whole(bytes) => {
-                tally.sent.add(bytes.len() as u64);
+                record.tally().sent.add(bytes.len() as u64);
                 whole(bytes)
             }
             Self::Stream(inner) => {
                 let BodyLimit { left, beyond } = limit;
-                let (tally, lost) = (tally.clone(), lost.clone());
-                Outward { inner, left, beyond: Some(beyond), tally, lost }.boxed_unsync()
+                let (tally, lost, record) = (record.tally().clone(), lost.clone(), record.under_way());
+                Outward { inner, left, beyond: Some(beyond), tally, lost, record }.boxed_unsync()
             }
         }
     }

@@ -8,7 +8,10 @@ use http::{
         TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
 };
-use ws_policy::class::{Allowance, HeaderRule};
+use ws_policy::{
+    class::{Allowance, HeaderRule},
+    preset::PLACEHOLDER,
+};
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("ws-gateway/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -38,7 +41,7 @@ pub fn outward(
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for rule in &allowance.headers {
-        if let Some(value) = passed(rule, written) {
+        if let Some(value) = passed(rule, written).filter(|value| !shows_placeholder(value)) {
             headers.insert(rule.name.clone(), value);
         }
     }
@@ -89,6 +92,13 @@ fn passed(rule: &HeaderRule, written: &HeaderMap) -> Option<HeaderValue> {
     let allowed: Vec<&str> =
         elements.map(str::trim).filter(|element| rule.values.iter().any(|value| value == element)).collect();
     if allowed.is_empty() { None } else { HeaderValue::from_str(&allowed.join(", ")).ok() }
+}
+
+/// Whether a workspace's placeholder for a credential is in it: what reads its environment sends that where it takes the credential to
+/// belong, and to no host does it belong.
+fn shows_placeholder(value: &HeaderValue) -> bool {
+    let placeholder = PLACEHOLDER.as_bytes();
+    value.as_bytes().windows(placeholder.len()).any(|window| window == placeholder)
 }
 
 /// The encodings that a client takes, of those that everybody knows and without their weights.

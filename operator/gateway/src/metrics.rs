@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use serde::Serialize;
 
-use crate::refusal::Reason;
+use ws_api::reason::Reason;
 
 /// Clones count into the same.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +27,11 @@ pub struct Metrics {
 pub struct Decided {
     pub decision: Decision,
     /// Of a denial.
-    pub reason: Option<Reason>,
+    pub reason: Option<ReasonLabel>,
 }
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ReasonLabel(pub Reason);
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +96,12 @@ impl EncodeLabelValue for Decision {
     }
 }
 
+impl EncodeLabelValue for ReasonLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.0.as_str().encode(encoder)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -133,7 +142,10 @@ mod tests {
         metrics.register(&mut registry);
         metrics
             .decisions
-            .get_or_create(&Decided { decision: Decision::Denied, reason: Some(Reason::IpLiteral) })
+            .get_or_create(&Decided {
+                decision: Decision::Denied,
+                reason: Some(ReasonLabel(Reason::IpLiteral)),
+            })
             .inc();
         metrics.status_patches.get_or_create(&Patched { outcome: Outcome::Conflict }).inc();
         metrics.known.get_or_create(&Known { kind: Kind::Pods }).set(3);

@@ -23,10 +23,10 @@ use crate::{
     body::{Body, Failure, Room},
     credentials::Credentials,
     exchange::Asker,
-    metrics::{Decided, Decision, Metrics},
+    metrics::{Decided, Decision, Metrics, ReasonLabel},
     policies::{Policies, Unjudged},
     proxy::{statement::Meant, tunnel::Opened},
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     report::Reports,
     request::{Asked, Destination, length, written_host},
     session::Session,
@@ -35,6 +35,7 @@ use crate::{
     standing::Standing,
     upstream::Upstream,
 };
+use ws_api::reason::Reason;
 
 const LIMITS: drain::Limits = drain::Limits { connections: 2_048, deadline: Duration::from_secs(5) };
 /// Bytes of bodies that are looked into and of messages of `WebSockets`, of all workspaces at once.
@@ -209,7 +210,7 @@ impl Proxy {
     }
 
     fn count(&self, decision: Decision, reason: Option<Reason>) {
-        self.metrics.decisions.get_or_create(&Decided { decision, reason }).inc();
+        self.metrics.decisions.get_or_create(&Decided { decision, reason: reason.map(ReasonLabel) }).inc();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Writes down what was allowed when it is over, however it ends: a request, or a connection that nobody looks into.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::Response;
 use tokio::time::Instant;
@@ -11,19 +14,20 @@ use crate::{
     body::{Body, Tally},
     budget,
     proxy::Proxy,
-    refusal::{Reason, Refusal},
-    session::Session,
+    refusal::Refusal,
+    session::{Session, lock},
 };
+use ws_api::reason::Reason;
 
 /// What was allowed, until it is over: when this is dropped, it is written down with what was counted.
 pub(crate) struct Recorder {
     pub proxy: Arc<Proxy>,
     pub session: Arc<Session>,
     subject: Subject,
-    pub passage: Passage,
+    passage: Mutex<Passage>,
     pub tally: Tally,
     began: Instant,
-    is_denied: bool,
+    is_denied: AtomicBool,
 }
 
 impl Recorder {
@@ -34,7 +38,8 @@ impl Recorder {
         passage: Passage,
         tally: Tally,
     ) -> Self {
-        Self { proxy, session, subject, passage, tally, began: Instant::now(), is_denied: false }
+        let (passage, began) = (Mutex::new(passage), Instant::now());
+        Self { proxy, session, subject, passage, tally, began, is_denied: AtomicBool::new(false) }
     }
 
     /// Takes bytes that are sent out of the budget, and counts them.
@@ -46,13 +51,18 @@ impl Recorder {
         Ok(())
     }
 
+    /// Takes note of how it went.
+    pub fn note(&self, what: impl FnOnce(&mut Passage)) {
+        what(&mut lock(&self.passage));
+    }
+
     /// It was not to be allowed after all. Whoever refuses it writes that down.
-    pub fn forget(&mut self) {
-        self.is_denied = true;
+    pub fn forget(&self) {
+        self.is_denied.store(true, Ordering::Relaxed);
     }
 
     /// As [`Recorder::forget`], and writes that down.
-    pub fn refuse(&mut self, refusal: &Refusal) -> Response<Body> {
+    pub fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         self.forget();
         self.proxy.refuse(Some(&self.session), &self.subject, refusal)
     }
@@ -60,13 +70,14 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if !self.is_denied {
+        if !self.is_denied.load(Ordering::Relaxed) {
+            let passage = lock(&self.passage).clone();
             let passage = Passage {
-                failure: self.passage.failure.or(self.tally.failure.get()),
+                failure: passage.failure.or(self.tally.failure.get()),
                 sent_bytes: self.tally.sent.get(),
                 received_bytes: self.tally.received.get(),
                 took: self.began.elapsed(),
-                ..self.passage.clone()
+                ..passage
             };
             self.proxy.passed(&self.session, &self.subject, passage);
         }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
-use serde::{Serialize, Serializer};
+use ws_api::reason::Reason;
 use ws_policy::{decide::Denied, host::Host, request::Malformed};
 
 use crate::{
@@ -78,42 +77,6 @@ pub enum Refusal {
     Internal,
 }
 
-/// A refusal's stable name, in headers, the audit log and metrics.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Reason {
-    UnknownWorkspace,
-    NotTheAgent,
-    Malformed,
-    Misdirected,
-    NotTls,
-    NoPolicy,
-    IpLiteral,
-    HostNotAllowed,
-    RuleNotPicked,
-    PortNotAllowed,
-    SchemeNotAllowed,
-    RequestNotAllowed,
-    QueryNotAllowed,
-    BodyTooLong,
-    BodyRule,
-    EncodedBody,
-    SlowBody,
-    Overloaded,
-    OverBudget,
-    Revoked,
-    SpecialAddress,
-    Unreachable,
-    NoCredential,
-    CredentialReflected,
-    TooNew,
-    PackageNotAllowed,
-    NotFoundBudget,
-    WebSocket,
-    BrokenOff,
-    Idle,
-    Internal,
-}
-
 impl From<Misfit> for Refusal {
     fn from(misfit: Misfit) -> Self {
         match misfit {
@@ -141,6 +104,7 @@ impl Refusal {
                 Denied::RequestNotAllowed { .. } => Reason::RequestNotAllowed,
                 Denied::WebSocket { .. } => Reason::WebSocket,
                 Denied::PackageNotAllowed { .. } | Denied::PackagePath { .. } => Reason::PackageNotAllowed,
+                Denied::Placeholder { .. } => Reason::MisplacedPlaceholder,
                 Denied::QueryNotAllowed { .. } => Reason::QueryNotAllowed,
                 Denied::BodyTooLong { .. } => Reason::BodyTooLong,
                 Denied::Body { .. } => Reason::BodyRule,
@@ -210,54 +174,4 @@ pub fn text(status: StatusCode, line: &impl std::fmt::Display) -> Response<Body>
 /// A time as rules write it: `24h`.
 fn span(time: Duration) -> kube::core::Duration {
     time.into()
-}
-
-impl Reason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownWorkspace => "unknown-workspace",
-            Self::NotTheAgent => "not-the-agent",
-            Self::Malformed => "malformed",
-            Self::Misdirected => "misdirected",
-            Self::NotTls => "not-tls",
-            Self::NoPolicy => "no-policy",
-            Self::IpLiteral => "ip-literal",
-            Self::HostNotAllowed => "host-not-allowed",
-            Self::RuleNotPicked => "rule-not-picked",
-            Self::PortNotAllowed => "port-not-allowed",
-            Self::SchemeNotAllowed => "scheme-not-allowed",
-            Self::RequestNotAllowed => "request-not-allowed",
-            Self::QueryNotAllowed => "query-not-allowed",
-            Self::BodyTooLong => "body-too-long",
-            Self::BodyRule => "body-rule",
-            Self::EncodedBody => "encoded-body",
-            Self::SlowBody => "slow-body",
-            Self::Overloaded => "overloaded",
-            Self::OverBudget => "over-budget",
-            Self::Revoked => "revoked",
-            Self::SpecialAddress => "special-address",
-            Self::Unreachable => "unreachable",
-            Self::NoCredential => "no-credential",
-            Self::CredentialReflected => "credential-reflected",
-            Self::TooNew => "too-new",
-            Self::PackageNotAllowed => "package-not-allowed",
-            Self::NotFoundBudget => "not-found-budget",
-            Self::WebSocket => "web-socket",
-            Self::BrokenOff => "broken-off",
-            Self::Idle => "idle",
-            Self::Internal => "internal",
-        }
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        self.as_str().encode(encoder)
-    }
 }

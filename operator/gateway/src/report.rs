@@ -30,11 +30,11 @@ pub use account::{Account, Isolation};
 
 use crate::{
     metrics::{Metrics, Outcome, Patched},
-    refusal::Reason,
     report::account::{Owned, Seen},
     session::Session,
     sessions::{Identity, Sessions},
 };
+use ws_api::reason::Reason;
 
 /// Bounds of the time between two writes of one workspace.
 const INTERVAL: Duration = Duration::from_secs(1);

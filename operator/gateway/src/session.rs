@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Requests of one workspace at once, on all of its connections.
-const REQUESTS: usize = 256;
+const REQUESTS: usize = 128;
 /// Bytes of one workspace's bodies that are looked into, and of its `WebSockets`' messages, at once: what is left is for others.
 const BODIES: usize = 32 << 20;
 const _: () = assert!(BODIES as u64 >= MAX_INSPECTED, "the longest has room");

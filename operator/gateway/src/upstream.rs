@@ -30,8 +30,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// busy workspace.
 const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
 
-/// Bytes that wait on a connection of HTTP/1.1 for a workspace that does not read.
-const UNREAD: usize = 64 << 10;
+/// Bytes that wait on a connection of HTTP/1.1 for a workspace that does not read, up to three times: as they were read, and as two pieces
+/// on their way.
+const UNREAD: usize = 32 << 10;
 /// Bytes that are under way on one HTTP/2 connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes that are under way on one stream of it.
@@ -62,6 +63,9 @@ pub struct Connections {
 pub enum Unanswered {
     #[error("all of its addresses are special ones")]
     SpecialAddress,
+    /// Nothing was sent.
+    #[error("{0}")]
+    Unreachable(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -72,7 +76,7 @@ impl Unanswered {
         let host = host.clone();
         match self {
             Self::SpecialAddress => Refusal::SpecialAddress(host),
-            Self::Failed(problem) => Refusal::Unreachable { host, problem },
+            Self::Unreachable(problem) | Self::Failed(problem) => Refusal::Unreachable { host, problem },
         }
     }
 }
@@ -107,21 +111,21 @@ impl Upstream {
             web_sockets: builder().build(self.web_sockets.clone()),
             services: builder().build(self.services.clone()),
         });
-        let sent = if allowed.rule().is_some_and(|rule| rule.is_service) {
+        let sent = if allowed.rule().is_service {
             connections.services.request(request)
         } else if allowed.web_socket().is_some() {
             connections.web_sockets.request(request)
         } else {
             connections.outside.request(request)
         };
-        sent.await.map_err(|error| unanswered(&error))
+        sent.await.map_err(|error| unanswered(&error, error.is_connect()))
     }
 
     /// Opens a connection that is not looked into. Whatever allows it, it leads outside.
     pub async fn open(&self, allowed: &Allowed) -> Result<TcpStream, Unanswered> {
         let url = url(allowed.origin(), &Uri::from_static("/"))?;
         let stream = connector(self.resolve.clone()).oneshot(url).await;
-        Ok(stream.map_err(|error| unanswered(&error))?.into_inner())
+        Ok(stream.map_err(|error| unanswered(&error, true))?.into_inner())
     }
 }
 
@@ -152,7 +156,7 @@ fn connector(resolve: Resolve) -> HttpConnector<Resolve> {
     connector
 }
 
-fn unanswered(error: &(dyn StdError + 'static)) -> Unanswered {
+fn unanswered(error: &(dyn StdError + 'static), is_unreachable: bool) -> Unanswered {
     let causes =
         || std::iter::successors(Some(error), |error: &&(dyn StdError + 'static)| (**error).source());
     let is_special = |cause: &(dyn StdError + 'static)| {
@@ -164,5 +168,6 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Unanswered {
         return Unanswered::SpecialAddress;
     }
     // The last one says what happened, those before it where.
-    Unanswered::Failed(causes().last().map_or_else(|| error.to_string(), ToString::to_string))
+    let problem = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+    if is_unreachable { Unanswered::Unreachable(problem) } else { Unanswered::Failed(problem) }
 }

@@ -43,9 +43,10 @@ use self::frames::{Event, HEAD, Message, PIECE, Reader, Writer};
 use crate::{
     body::{Body, Lost, Search},
     exchange::Record,
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     session::lock,
 };
+use ws_api::reason::Reason;
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -123,7 +124,7 @@ impl Opening {
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
         if let Some(protocol) = answer.headers().get(SEC_WEBSOCKET_PROTOCOL) {
             if talk.search.as_ref().is_some_and(|search| search.is_in(protocol.as_bytes())) {
-                let rule = talk.allowed.rule_name().to_owned();
+                let rule = talk.allowed.rule().name.clone();
                 return talk.record.fail(&Refusal::Reflected(rule));
             }
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::{metrics::Decision, refusal::Reason};
+use ws_api::reason::Reason;
+
+use crate::metrics::Decision;
 
 /// Time in which more lines become free.
 pub const REFILL: Duration = Duration::from_secs(1);

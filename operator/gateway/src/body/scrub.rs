@@ -64,9 +64,12 @@ const NAMED: &[(&str, char)] = &[
 #[derive(Debug)]
 pub struct Spellings {
     plain: Vec<Finder<'static>>,
-    /// All bytes of them: an escape that says another one is passed over.
-    bytes: [bool; 256],
+    /// Where a byte stands in them: an escape that says it is compared there alone.
+    places: Vec<Vec<Place>>,
 }
+
+/// Number of a spelling, and of a byte of it.
+type Place = (usize, usize);
 
 /// Looks for a credential in what comes in pieces.
 #[derive(Debug)]
@@ -138,14 +141,16 @@ impl Spellings {
         }
         spellings.sort_unstable();
         spellings.dedup();
-        let mut bytes = [false; 256];
-        for byte in spellings.iter().flatten() {
-            if let Some(is_there) = bytes.get_mut(usize::from(*byte)) {
-                *is_there = true;
+        let mut places = vec![Vec::new(); 256];
+        for (number, spelling) in spellings.iter().enumerate() {
+            for (done, byte) in spelling.iter().enumerate() {
+                if let Some(places) = places.get_mut(usize::from(*byte)) {
+                    places.push((number, done));
+                }
             }
         }
         let plain = spellings.iter().map(|spelling| Finder::new(spelling).into_owned()).collect();
-        Self { plain, bytes }
+        Self { plain, places }
     }
 
     /// Whether the credential is in there.
@@ -171,32 +176,34 @@ impl Spellings {
 
     /// Looks for the credential with its first escape between two parts of a text.
     fn look_around(&self, (before, from): (&[u8], &[u8]), begun: &mut Begun) -> Result<(), Found> {
-        let escape = Escape::of(from);
-        if matches!(escape, Escape::Of(sign, _) if !sign.as_bytes().iter().all(|byte| self.has(*byte))) {
-            return Ok(());
-        }
-        for spelling in self.spellings() {
-            for done in 0..spelling.len() {
-                let (plain, rest) = spelling.split_at(done);
-                if !escape.may_begin(rest) || !before.ends_with(plain) {
-                    continue;
-                }
+        let mut follow = |(number, done): Place| {
+            let Some(spelling) = self.plain.get(number).map(Finder::needle) else { return Ok(()) };
+            let (plain, rest) = spelling.split_at(done);
+            if before.ends_with(plain) {
                 match followed(rest, from) {
                     Followed::Not => (),
                     Followed::Along(more) => begun.note(done + from.len(), done + more, spelling),
                     Followed::Whole => return Err(Found),
                 }
             }
+            Ok(())
+        };
+        match Escape::of(from) {
+            Escape::None => Ok(()),
+            // It may say anything.
+            Escape::Cut => self.places.iter().flatten().copied().try_for_each(follow),
+            Escape::Of(sign, _) => self.places_of(sign).try_for_each(&mut follow),
         }
-        Ok(())
     }
 
     fn spellings(&self) -> impl Iterator<Item = &[u8]> {
         self.plain.iter().map(Finder::needle)
     }
 
-    fn has(&self, byte: u8) -> bool {
-        self.bytes.get(usize::from(byte)).copied().unwrap_or_default()
+    /// Where the sign's first byte stands.
+    fn places_of(&self, sign: Sign) -> impl Iterator<Item = Place> {
+        let first = sign.as_bytes().first().and_then(|byte| self.places.get(usize::from(*byte)));
+        first.into_iter().flatten().copied()
     }
 }
 
@@ -277,15 +284,6 @@ impl Escape {
 
     fn as_far(sign: Option<Sign>, length: usize) -> Self {
         sign.map_or(Self::None, |sign| Self::Of(sign, length))
-    }
-
-    /// Whether it may stand for the beginning of this.
-    fn may_begin(self, spelling: &[u8]) -> bool {
-        match self {
-            Self::None => false,
-            Self::Cut => true,
-            Self::Of(sign, _) => spelling.starts_with(sign.as_bytes()),
-        }
     }
 }
 

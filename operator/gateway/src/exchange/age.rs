@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 pub fn check(allowed: &Allowed, answer: &Parts, now: SystemTime) -> Result<(), Refusal> {
     let Some(minimum) = allowed.minimum_age().filter(|_| answer.status.is_success()) else { return Ok(()) };
     let since = answer.headers.get(LAST_MODIFIED).and_then(|value| value.to_str().ok());
-    let rule = allowed.rule_name().to_owned();
+    let rule = allowed.rule().name.clone();
     let Some(since) = since.and_then(|date| httpdate::parse_http_date(date).ok()) else {
         return Err(Refusal::NoAge { rule });
     };

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
+use ws_api::reason::Reason;
 use ws_policy::{decide::Allowed, request::Request};
 
 use super::Asker;
@@ -12,75 +13,98 @@ use crate::{
     budget::{Guess, Reserved},
     proxy::Proxy,
     recorder::Recorder,
-    refusal::{Reason, Refusal},
-    session::Turn,
+    refusal::Refusal,
+    session::{Session, Turn},
 };
 
-/// What an exchange holds as long as it is under way.
+/// What an exchange holds as long as it is under way: until both its body and its answer are at their ends. A host may answer before
+/// it has the whole body, and goes on reading.
+pub(crate) struct UnderWay {
+    /// Before the rest: what was sent is written down before what was not is given back.
+    recorder: Recorder,
+    _dues: Dues,
+}
+
+/// What an exchange has taken of what its workspace may have.
 pub(crate) struct Dues {
     pub _turn: Turn,
     /// What was not sent of it is given back.
     pub _reserved: Reserved,
-    /// Given back if there was something.
-    pub guess: Option<Guess>,
 }
 
-/// Writes down what an exchange was when it is over, however it ends.
+/// Takes note of what comes of an exchange. It is written down when that is over, however it ends.
 pub(crate) struct Record {
-    /// Before the dues: what was sent is written down before the rest is given back.
-    pub(super) recorder: Recorder,
+    under_way: Arc<UnderWay>,
+    /// Given back if there was something.
+    guess: Option<Guess>,
     /// Why its connection was ended.
     cut: Failure,
-    dues: Dues,
 }
 
 impl Record {
-    /// Takes bytes that are sent out of the budget, and counts them.
-    pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
-        self.recorder.spend(allowed, bytes).await
-    }
-
-    /// What was counted.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.recorder.tally
-    }
-
     pub(super) fn new(
         proxy: &Arc<Proxy>,
         asker: &Asker,
         request: &Request,
-        allowed: &Allowed,
-        has_credential: bool,
+        passage: Passage,
         tally: Tally,
-        dues: Dues,
+        (dues, guess): (Dues, Option<Guess>),
     ) -> Self {
-        let passage = Passage::of(allowed, Some(&request.path), has_credential);
         let subject = asker.subject(request);
         let recorder = Recorder::new(proxy.clone(), asker.session.clone(), subject, passage, tally);
-        Self { recorder, cut: asker.cut.clone(), dues }
+        Self { under_way: Arc::new(UnderWay { recorder, _dues: dues }), guess, cut: asker.cut.clone() }
+    }
+
+    /// For what goes on with the body.
+    pub(super) fn under_way(&self) -> Arc<UnderWay> {
+        self.under_way.clone()
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.under_way.recorder.session
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.under_way.recorder.tally
+    }
+
+    /// Takes bytes that are sent out of the budget, and counts them.
+    pub(crate) async fn spend(&self, allowed: &Allowed, bytes: u64) -> Result<(), Reason> {
+        self.under_way.recorder.spend(allowed, bytes).await
+    }
+
+    pub(super) fn answered(&self, status: StatusCode) {
+        self.under_way.recorder.note(|passage| passage.status = Some(status));
     }
 
     /// It was allowed and did not come to its end.
-    pub(crate) fn fail(mut self, refusal: &Refusal) -> Response<Body> {
-        self.recorder.passage.failure = Some(refusal.reason());
+    pub(crate) fn fail(self, refusal: &Refusal) -> Response<Body> {
+        self.under_way.recorder.note(|passage| passage.failure = Some(refusal.reason()));
         refusal.response()
     }
 
     /// It was not to be allowed after all.
     pub(super) fn deny(mut self, refusal: &Refusal) -> Response<Body> {
-        if let Some(mut guess) = self.dues.guess.take() {
-            guess.answered(None, true);
+        self.unsent();
+        self.under_way.recorder.refuse(refusal)
+    }
+
+    /// Nothing of it was sent.
+    pub(super) fn unsent(&mut self) {
+        if let Some(guess) = self.guess.take() {
+            guess.give_back();
         }
-        self.recorder.refuse(refusal)
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Recorder { passage, tally, .. } = &mut self.recorder;
-        let is_unreachable = passage.failure == Some(Reason::Unreachable);
-        let guess = self.dues.guess.as_mut();
-        passage.is_missing = guess.is_some_and(|guess| guess.answered(passage.status, is_unreachable));
-        passage.failure = passage.failure.or(tally.failure.get()).or(self.cut.get());
+        let Self { under_way, guess, cut } = self;
+        let UnderWay { recorder, .. } = &**under_way;
+        recorder.note(|passage| {
+            passage.is_missing = guess.as_mut().is_some_and(|guess| guess.answered(passage.status));
+            passage.failure = passage.failure.or(recorder.tally.failure.get()).or(cut.get());
+        });
     }
 }

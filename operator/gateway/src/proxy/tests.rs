@@ -26,6 +26,7 @@ use crate::{
 mod credentials;
 mod crowd;
 mod differential;
+mod early;
 mod gates;
 mod identity;
 mod own;

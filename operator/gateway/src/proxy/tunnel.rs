@@ -45,12 +45,13 @@ use crate::{
     audit::Subject,
     body::Body,
     exchange::Asker,
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     request::{Destination, length, within, written_host},
     session::lock,
     standing::Standing,
     web_socket::Conversation,
 };
+use ws_api::reason::Reason;
 
 /// How long a client may take to say what it speaks.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -14,7 +14,9 @@ use super::{
     news::News,
     pace::{Pace, Urgency},
 };
-use crate::{refusal::Reason, sessions::Identity};
+use ws_api::reason::Reason;
+
+use crate::sessions::Identity;
 
 const PROVEN: &str = "Proven";
 

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use crate::refusal::Reason;
+use ws_api::reason::Reason;
 
 /// Denied hosts of one workspace, each with a reason, that are news. They are as many as a program is listened to that tries ever
 /// more names.

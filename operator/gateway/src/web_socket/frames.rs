@@ -16,10 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::{
-    body::{BodyPermit, OwnRoom, Room},
-    refusal::Reason,
-};
+use crate::body::{BodyPermit, OwnRoom, Room};
+use ws_api::reason::Reason;
 
 /// Bytes that are read, searched and written at once: a multiple of a mask's length.
 pub const PIECE: usize = 16 << 10;

@@ -39,6 +39,7 @@ async fn b24_a_credential_does_not_come_back_in_pieces_headers_or_trailers() {
         "HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nhe",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx-sk-lab-aaaaaaaa: y\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n2\r\nhe\r\n0\r\nsk-lab-aaaaaaaa: x\r\n\r\n",
     ] {
         let printed = got(answer).await;
         for spelling in [CREDENTIAL, "aaaaaaaa", "c2stbGFiLWFhYWFhYWFh", "736b2d6c61622d6161"] {
@@ -46,4 +47,13 @@ async fn b24_a_credential_does_not_come_back_in_pieces_headers_or_trailers() {
         }
         assert!(!printed.ends_with("\r\n\r\nhe"), "what cannot be searched: {answer:?}: {printed}");
     }
+}
+
+#[tokio::test]
+async fn b24_a_session_that_the_credential_opened_is_not_the_workspaces() {
+    let printed =
+        got("HTTP/1.1 200 OK\r\nset-cookie: session=s\r\nx-answer: y\r\ncontent-length: 5\r\n\r\nhello")
+            .await;
+    assert!(printed.ends_with("hello") && printed.contains("x-answer: y"), "{printed}");
+    assert!(!printed.contains("session"), "{printed}");
 }

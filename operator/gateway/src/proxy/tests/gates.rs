@@ -51,6 +51,27 @@ async fn b18_a_version_is_passed_on_once_it_has_been_there_for_long() {
 }
 
 #[tokio::test]
+async fn b19_what_is_broken_off_once_it_was_asked_counts_as_asked_in_vain() {
+    let (gateway, listener) = (gateway().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let server = Server { port: listener.local_addr().unwrap().port(), got: Shared::default() };
+    gateway.judge.send_replace(policies_with(&registry(&server, &json!({"budget": {"notFound": 2}}))));
+    let host = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4_096]).await.unwrap(), 0, "it is asked, and says nothing");
+        }
+    });
+    let ask = async || gateway.curl(&[&format!("http://ollama.models.svc:{}/left-pad", server.port)]).await.0;
+    for _ in 0..2 {
+        let printed = ask().await;
+        assert!(printed.contains("cannot be reached"), "{printed}");
+    }
+    let printed = ask().await;
+    assert!(printed.contains("allows 2 requests that find nothing"), "{printed}");
+    host.await.unwrap();
+}
+
+#[tokio::test]
 async fn b19_who_asks_in_vain_too_often_may_ask_no_more() {
     let (gateway, server) = (gateway().await, server(MISSING).await);
     let three = json!({"budget": {"notFound": 3}});

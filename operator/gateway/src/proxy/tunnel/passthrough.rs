@@ -15,9 +15,10 @@ use crate::{
     body::{Counter, Tally},
     proxy::Proxy,
     recorder::Recorder,
-    refusal::{Reason, Refusal},
+    refusal::Refusal,
     session::Session,
 };
+use ws_api::reason::Reason;
 
 /// Bytes that are carried at once, each way.
 const PIECE: usize = 16 << 10;
@@ -40,7 +41,7 @@ impl Passthrough {
     }
 
     /// Connects to its host.
-    pub async fn dial(mut self, host: &Host) -> Result<(Self, TcpStream), Refusal> {
+    pub async fn dial(self, host: &Host) -> Result<(Self, TcpStream), Refusal> {
         match self.recorder.proxy.upstream.open(&self.allowed).await {
             Ok(outside) => Ok((self, outside)),
             Err(unanswered) => {
