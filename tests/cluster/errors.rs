@@ -253,6 +253,8 @@ async fn a_resource_with_every_field_wrong_is_refused_with_every_field_named() -
                 {"name": "request", "hosts": ["example.com"], "scheme": "ftp", "repositories": ["none"], "allow": [
                     {"methods": ["get"], "paths": ["x"], "headers": [{"name": "X Y"}], "body": {"max": "-1"}},
                 ]},
+                {"name": "upper", "hosts": ["Docs.example"]},
+                {"name": "six", "hosts": ["2600:db8:1::1", "[2600:db8:1::1]"]},
             ]},
         },
     });
@@ -282,6 +284,9 @@ async fn a_resource_with_every_field_wrong_is_refused_with_every_field_named() -
         "rules[8].allow[0].paths[0]",
         "rules[8].allow[0].headers[0].name",
         "rules[8].allow[0].body.max",
+        "rules[9].hosts[0]",
+        "rules[10].hosts[0]",
+        "rules[10].hosts[1]",
         "runtimeClassName",
         "resources.limits.cpu",
         "resources.requests.memory",
