@@ -34,6 +34,36 @@ fn help_of_every_command() {
 }
 
 #[test]
+fn presets_are_listed_and_shown_as_a_rule_would_write_them() {
+    let environment = Environment::new();
+    assert_snapshot!("presets", environment.run(&["presets"]));
+    assert_snapshot!("presets-npm", environment.run(&["presets", "npm"]));
+    assert_snapshot!("presets-missing", environment.run(&["presets", "no-such-preset"]));
+}
+
+#[test]
+fn a_class_is_explained_in_full_with_what_is_risky_about_it() {
+    let environment = Environment::new();
+    let class = "
+apiVersion: ws.dev/v1alpha1
+kind: WorkspaceClass
+metadata: {name: team}
+spec:
+  image: workspace
+  egress:
+    budget: {upload: 64Mi}
+    rules:
+    - {name: code, preset: github, repositories: [acme/shop, acme/tools], credential: {secretName: git, key: token}}
+    - name: issues
+      hosts: [api.github.com]
+      allow: [{methods: [POST], paths: ['/repos/{owner}/{name}/issues'], body: {max: 64Ki}}]
+    - {name: vpn, hosts: [vpn.example], passthrough: {acknowledged: uninspected}, budget: {upload: 1Mi}}
+";
+    fs::write(environment.project().join("class.yaml"), class).unwrap();
+    assert_snapshot!(environment.run(&["policy", "explain", "team", "-f", "class.yaml"]));
+}
+
+#[test]
 fn a_request_is_judged_by_the_lockfiles_of_the_project_it_is_tried_in() {
     let environment = Environment::new();
     let class = "
