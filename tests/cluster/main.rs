@@ -9,6 +9,7 @@ mod authority;
 mod bodies;
 mod budgets;
 mod channels;
+mod classes;
 mod delivery;
 mod egress;
 mod errors;

@@ -33,7 +33,7 @@ pub(crate) struct Out<'a> {
     pub namespace: &'a str,
     pub ws: Ws,
     pub audit: Audit<'a>,
-    class: String,
+    pub class: String,
 }
 
 impl Out<'_> {
