@@ -18,7 +18,7 @@ use ws_tests::{
 };
 
 use crate::{
-    programs::{Running, Said},
+    programs::{Running, Said, denial, told_once},
     way_out::{CREDENTIAL, SECRET, with_class},
 };
 
@@ -161,7 +161,7 @@ async fn does_no_harm(agent: &Agent) -> Result<()> {
         let marker = canary()?;
         let prompt = format!("task:linger run the tests ({marker})");
         let mut session = Running::start(ws.command(project.path(), &agent.up(class, &prompt)))?;
-        let (screen, said) = (session.stderr.clone(), denial(class));
+        let (screen, said) = (session.stderr.clone(), denial("telemetry.example", class));
         let address = tokio::select! {
             ended = session.ended() => bail!("it did not wait: {}", ended?),
             address = inspected(lab, namespace, &ws, agent, (&screen, &said)) => address?,
@@ -179,11 +179,6 @@ async fn does_no_harm(agent: &Agent) -> Result<()> {
         nothing_arrived(lab, address).await
     })
     .await
-}
-
-/// The line by which a user is told of the denied host.
-fn denial(class: &str) -> String {
-    format!("telemetry.example denied: no rule names it · ask your admin or see `ws policy explain {class}`")
 }
 
 /// Looks at a workspace whose agent has run the line and waits; then lets it go on, but not before its user's screen says what it has
@@ -216,18 +211,9 @@ async fn inspected(
 
 /// What a user sees who looks at the session alone: the denied host while it lasts, and in its last line what went where.
 fn tells_its_user(session: &Output, said: &str) -> Result<()> {
-    let lines: Vec<&str> = session.stderr.lines().collect();
-    let told: Vec<usize> =
-        (0..).zip(&lines).filter(|(_, line)| line.ends_with(said)).map(|(at, _)| at).collect();
-    let end = lines.iter().position(|line| line.contains("agent is gone: "));
-    ensure!(
-        matches!((&told[..], end), ([told], Some(end)) if *told < end),
-        "said once, before the end: {session}"
-    );
-    let sum = lines.last().context("a last line")?;
-    let (allowed, denied) = sum.split_once(" denied (").context("both are summed up")?;
-    ensure!(allowed.contains(" requests allowed (") && allowed.contains(" by model), "), "{sum}");
-    ensure!(denied.contains("telemetry.example "), "{sum}");
+    let (allowed, denied) = told_once(session, "agent", said)?;
+    ensure!(allowed.contains(" requests allowed (") && allowed.contains(" by model), "), "{session}");
+    ensure!(denied.contains("telemetry.example "), "{session}");
     Ok(())
 }
 

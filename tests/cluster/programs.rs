@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
@@ -107,6 +107,26 @@ impl Said {
     }
 }
 
+/// The line by which a user is told of a host that no rule of the class names.
+pub(crate) fn denial(host: &str, class: &str) -> String {
+    format!("{host} denied: no rule names it · ask your admin or see `ws policy explain {class}`")
+}
+
+/// Fails unless this was said once while the session of a workspace lasted. What its last line sums up: what was allowed, and what was
+/// denied.
+pub(crate) fn told_once<'a>(session: &'a Output, name: &str, said: &str) -> Result<(&'a str, &'a str)> {
+    let lines: Vec<&str> = session.stderr.lines().collect();
+    let told: Vec<usize> =
+        (0..).zip(&lines).filter(|(_, line)| line.ends_with(said)).map(|(at, _)| at).collect();
+    let end = lines.iter().position(|line| line.contains(&format!("{name} is gone: ")));
+    ensure!(
+        matches!((&told[..], end), ([told], Some(end)) if *told < end),
+        "said once, before the end: {session}"
+    );
+    let sum = lines.last().context("a last line")?;
+    sum.split_once(" denied (").context("both are summed up")
+}
+
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn b08_a_name_that_was_only_looked_up_is_told_as_denied() -> Result<()> {
@@ -142,17 +162,61 @@ async fn who_follows_decisions_sees_them_as_they_come_and_hears_of_the_end() -> 
         let up = ["up", "--name", "followed", "--class", class, "--detach"];
         ws.run_in(project.path(), &up).await?.ok()?;
         let mut follow = Running::start(ws.command(ws.home(), &["egress", "followed", "--follow"]))?;
+        let json = ["egress", "followed", "--follow", "--json"];
+        let mut json = Running::start(ws.command(ws.home(), &json))?;
         ws.bash("followed", &format!("curl -sS https://{HOST}/")).await?.ok()?;
         follow.stdout.holds("allowed  GET docs.example").await?;
         // It follows by now: what comes from here on is no past.
         ws.bash("followed", &format!("curl -s https://{ZONE}/; true")).await?.ok()?;
         follow.stdout.holds("denied   CONNECT telemetry.example  host-not-allowed").await?;
-        ensure!(!follow.has_ended()?, "it does not go on");
+        json.stdout.holds("host-not-allowed").await?;
+        ensure!(!follow.has_ended()? && !json.has_ended()?, "it does not go on");
 
+        let decisions = ws.decisions("followed").await?;
         ws.run(&["down", "followed"]).await?.ok()?;
         let ended = follow.ended().await?;
         ensure!(!ended.stderr.contains("connection to the workspace was lost"), "{ended}");
-        ended.is_a_clear_refusal(&["error: workspace `followed` was ended by someone or something else"])
+        ended.is_a_clear_refusal(&["error: workspace `followed` was ended by someone or something else"])?;
+        let ended = json.ended().await?.code(1)?;
+        let lines = ended.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+        ensure!(lines.with_context(|| ended.to_string())? == decisions, "{decisions:?}: {ended}");
+        let error: Value = serde_json::from_str(&ended.stderr).with_context(|| ended.to_string())?;
+        let error = error["error"]["message"].as_str().unwrap_or_default();
+        ensure!(error == "workspace `followed` was ended by someone or something else", "{ended}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn ws_run_says_a_denied_host_once_while_it_lasts_and_sums_up_at_its_end() -> Result<()> {
+    let rules = json!({"egress": {"rules": [reading("docs", &[HOST])]}});
+    with_class(rules, async |lab, namespace, class| {
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::empty()?);
+        let line = format!(
+            "curl -sS https://{HOST}/; curl -s https://{ZONE}/ https://{ZONE}/; \
+             until [ -e ~/go ]; do sleep 0.1; done"
+        );
+        let run = ["run", "--name", "ran", "--class", class, "--", &line];
+        let mut run = Running::start(ws.command(project.path(), &run))?;
+        let said = denial(ZONE, class);
+        run.stderr.holds(&said).await?;
+        ensure!(!run.has_ended()?, "it is said when it is over");
+        // What was said once is no news, also where it goes on.
+        ws.bash("ran", &format!("curl -s https://{ZONE}/; true")).await?.ok()?;
+        eventually(PATIENCE, "each refusal in the status", async || {
+            let denied = lab.fields(namespace, "workspace/ran", "{.status.egress.denied}").await?;
+            anyhow::Ok((denied == "3").then_some(()))
+        })
+        .await?;
+        ws.bash("ran", "touch ~/go").await?.ok()?;
+        let session = run.ended().await?.ok()?;
+        ensure!(session.stdout.contains("ws-lab docs"), "{session}");
+        let (allowed, denied) = told_once(&session, "ran", &said)?;
+        let is_summed = allowed.starts_with("1 request allowed (") && allowed.ends_with(" B by docs), 3");
+        ensure!(is_summed && denied == format!("{ZONE} 3×)"), "{session}");
+        Ok(())
     })
     .await
 }
