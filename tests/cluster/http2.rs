@@ -148,15 +148,18 @@ pub(crate) async fn http2(out: &Out<'_>, headers: &Value, mode: &str) -> Result<
 async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
     // What is said of the other host is not for this connection, also where a rule names it.
     with_rules(json!([reading("docs", &[HOST, "api.example"])]), async |out| {
+        let (hidden, shown) = (format!("/{}", canary()?), format!("/{}", canary()?));
         let get = |more: Value| {
-            let mut headers = json!({":method": "GET", ":path": "/", ":scheme": "https", ":authority": HOST});
+            let mut headers =
+                json!({":method": "GET", ":path": hidden, ":scheme": "https", ":authority": HOST});
             headers
                 .as_object_mut()
                 .into_iter()
                 .for_each(|headers| headers.extend(more.as_object().cloned().unwrap_or_default()));
             headers
         };
-        let allowed = http2(out, &get(json!({})), "").await?;
+        let page = get(json!({":path": "/"}));
+        let allowed = http2(out, &page, "").await?;
         ensure!(allowed.starts_with("200 ") && allowed.contains("ws-lab docs"), "the control: {allowed}");
         for (headers, expected) in [
             (get(json!({":authority": "hidden.example"})), "421 misdirected "),
@@ -168,8 +171,15 @@ async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
             let answer = http2(out, &headers, "").await?;
             ensure!(answer.starts_with(expected), "{headers}: {answer}");
         }
+        let asked = http2(out, &get(json!({":path": shown})), "").await?;
+        ensure!(
+            asked.starts_with("404 ") && out.lab.asked(&shown)?.len() == 1,
+            "the control arrives: {asked}"
+        );
+        let arrived = arrived(out, &hidden[1..])?;
+        ensure!(arrived.is_empty() && !out.lab.has_sunk(&hidden[1..])?, "of others arrived {arrived:?}");
         let expected = [
-            (HOST, "docs", 1),
+            (HOST, "docs", 2),
             ("hidden.example", "misdirected", 1),
             (HOST, "misdirected", 1),
             ("api.example", "misdirected", 1),
@@ -181,7 +191,7 @@ async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
         let before = resident_from_now_on()?;
         let began = Instant::now();
         // Whether they are taken back before they are taken or after, which ends the connection or is served: it costs no room.
-        let reset = http2(out, &get(json!({})), "reset").await?;
+        let reset = http2(out, &page, "reset").await?;
         ensure!(!reset.contains("nothing"), "20,000 streams that are taken back: {reset}");
         let endless = out.bash(&format!("set -- {HOST}\n{ENDLESS}")).await?.ok()?;
         let sent: u64 =
@@ -193,7 +203,7 @@ async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
             let grown = size(&gateway, "VmHWM:")?.saturating_sub(before);
             ensure!(grown < 64 << 10, "a gateway grew by {grown} KiB");
         }
-        let after = http2(out, &get(json!({})), "").await?;
+        let after = http2(out, &page, "").await?;
         ensure!(after.starts_with("200 "), "it goes on for others: {after}");
         Ok(())
     })
@@ -252,10 +262,13 @@ async fn b10_no_request_hides_in_the_fields_of_http2() -> Result<()> {
             ensure!(!ANSWERED.contains(&answer.as_str()), "{fields:?}: {answer}");
         }
         ensure!(arrived(out, &hidden[1..])?.is_empty(), "one arrived: {:?}", arrived(out, &hidden[1..])?);
+        // What is no request is not decided on: it ends on its connection.
+        let answered = answers.iter().filter(|answer| answer.starts_with("answer ")).count();
+        out.audit.refuses(&out.ws, answered).await?;
         let control = ask(&[head(&shown)]).await?;
         ensure!(control == [ANSWERED[1]], "the control: {control:?}");
         ensure!(arrived(out, &shown[1..])?.len() == 1, "the control arrives");
-        Ok(())
+        these_alone_are_told(out, &[(HOST, "docs", 1)]).await
     })
     .await
 }

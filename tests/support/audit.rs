@@ -85,6 +85,19 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
+    /// Fails unless what was decided since the last look is so many refusals.
+    pub async fn refuses(&self, ws: &Ws, times: usize) -> Result<()> {
+        let new = eventually(PATIENCE, "refusals, and nothing else", async || {
+            let new = self.since_the_last_look(ws).await?;
+            let are_refused = new.iter().all(|line| line["decision"] == "denied");
+            ensure!(are_refused && new.len() == times, "expected {times} refusals: {new:?}");
+            anyhow::Ok(Some(new))
+        })
+        .await?;
+        self.look_no_further_back(&new);
+        Ok(())
+    }
+
     /// Fails unless what was refused since the last look is what these answers say, each as often: once for each time that it was said.
     /// What was not answered at all, and sent again for that, may have been refused as well.
     pub async fn is_as_answered(&self, ws: &Ws, answers: &[Answer]) -> Result<()> {
