@@ -22,7 +22,8 @@ use ws_tests::{
 
 /// The pod that is no workspace.
 pub(crate) const OPEN: &str = "open";
-const COMPANY: &str = "10.77.0.10";
+/// The company's server, which writes down who comes, as those of the internet do.
+pub(crate) const COMPANY: &str = "10.77.0.10";
 
 /// A workspace and a pod that is none both try; the one reaches nothing, the other everything.
 pub(crate) async fn only_the_open_pod_reaches(
@@ -59,7 +60,12 @@ pub(crate) async fn nothing_arrived_from(
 }
 
 /// What the sinks saw of a pod since then.
-async fn arrivals_from(lab: &Lab, namespace: &str, pod: &str, since: SystemTime) -> Result<Vec<Arrival>> {
+pub(crate) async fn arrivals_from(
+    lab: &Lab,
+    namespace: &str,
+    pod: &str,
+    since: SystemTime,
+) -> Result<Vec<Arrival>> {
     let address = lab.fields(namespace, &format!("pod/{pod}"), "{.status.podIP}").await?;
     let address: IpAddr = address.parse()?;
     lab.arrivals(since, |sender| sender == address)

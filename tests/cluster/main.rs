@@ -14,6 +14,7 @@ mod delivery;
 mod egress;
 mod errors;
 mod http2;
+mod inside;
 mod lateral;
 mod lifecycle;
 mod lockfiles;

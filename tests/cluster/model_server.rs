@@ -12,7 +12,7 @@ use ws_tests::{
 };
 
 use crate::{
-    egress::OPEN,
+    egress::{COMPANY, OPEN},
     lateral::DNS_QUESTION,
     way_out::{Out, with_rules},
 };
@@ -23,7 +23,6 @@ pub(crate) const NAME: &str = "ollama";
 pub(crate) const PORT: u16 = 11_434;
 /// The gateway may reach servers in one namespace, so that one test at a time has it.
 static NAMESPACE_IS_TAKEN: Mutex<()> = Mutex::const_new(());
-const COMPANY: &str = "10.77.0.10";
 /// In a model server's place: answers whatever it is asked, and prints it.
 const SERVER: &str = r#"
 import http.server

@@ -181,55 +181,6 @@ async fn b16_b24_a_credential_is_put_in_and_does_not_come_back() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn b14_a_name_that_leads_inside_is_no_way_out() -> Result<()> {
-    let hosts = ["rebound.example", "metadata.example", "cluster.example", "loopback.example"];
-    let rules = json!([
-        reading("tls", &hosts),
-        {"name": "plain", "hosts": hosts, "scheme": "http", "allow": [{"methods": ["GET"], "paths": ["/**"]}]},
-    ]);
-    with_rules(rules, async |out| {
-        for host in hosts {
-            for scheme in ["http", "https"] {
-                let got = out.bash(&format!("curl -sS -i --max-time 20 {scheme}://{host}/")).await?;
-                ensure!(got.stdout.contains("x-ws-denied: special-address"), "{scheme} {host}: {got}");
-            }
-        }
-        these_alone_are_told(out, &hosts.map(|host| (host, "special-address", 2))).await
-    })
-    .await
-}
-
-#[tokio::test]
-#[ignore = "needs the lab"]
-async fn b14_of_a_name_that_leads_inside_and_outside_only_what_is_outside_is_asked() -> Result<()> {
-    const TIMES: usize = 20;
-    let host = "mixed.example";
-    let rules = json!([{"name": "plain", "hosts": [host], "scheme": "http", "allow": [{"methods": ["GET"], "paths": ["/**"]}]}]);
-    with_rules(rules, async |out| {
-        let canary = canary()?;
-        // All at once, so that the gateway has to dial for each.
-        let line = format!(
-            "for number in $(seq {TIMES}); do curl -sS --max-time 20 -o /dev/null -w '%{{http_code}}\\n' \
-                 http://{host}/{canary}/$number & done; wait"
-        );
-        let got = out.bash(&line).await?.ok()?;
-        ensure!(got.stdout == "404\n".repeat(TIMES), "{got}");
-        ensure!(out.lab.asked(&format!("/{canary}"))?.len() == TIMES, "the host outside got them all");
-        ensure!(!out.lab.has_sunk(&canary)?, "the company was asked");
-        these_alone_are_told(out, &[(host, "plain", TIMES)]).await?;
-        // The control: the company would have answered.
-        open_pod(out.lab, out.namespace, OPEN).await?;
-        let line = format!("curl -sS --max-time 20 --resolve {host}:80:10.77.0.10 http://{host}/{canary}");
-        let exec = ["-n", out.namespace, "exec", OPEN, "--", "bash", "-c", &line];
-        let shown = out.lab.kubectl(&exec).await?.ok()?;
-        ensure!(shown.stdout.contains("ws-lab") && out.lab.sunk()?.contains(&canary), "{shown}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-#[ignore = "needs the lab"]
 async fn b26_a_class_that_cannot_be_used_denies_until_it_can() -> Result<()> {
     with_rules(json!([reading("docs", &["docs.example"])]), async |out| {
         let says = async || {
