@@ -1,10 +1,22 @@
-//! Each language's programs trust the installation's authority, in an image that is not ws's own and with no capability.
+//! Each language's programs trust the installation's authority, in an image that is not ws's own and with no capability. What is compiled
+//! to one file, which heeds nothing around it, gets no further (red team, A02).
+
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use ws_tests::{class::reading, project::Project};
+use ws_tests::{
+    class::reading,
+    command::run_with_input,
+    probe::{INTERNET, canary, open_pod},
+    project::Project,
+};
 
-use crate::way_out::{Out, with_project};
+use crate::{
+    audited::are_told,
+    egress::{OPEN, nothing_arrived_from},
+    way_out::{Out, with_project},
+};
 
 /// Debian with the toolchains, and nothing of ws.
 pub(crate) const IMAGE: &str = "localhost/ws-toolchains:1";
@@ -91,7 +103,7 @@ async fn reaches_its_host_and_no_other(out: &Out<'_>, program: &Program) -> Resu
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn each_toolchain_trusts_the_authority_and_reaches_what_a_rule_names_alone() -> Result<()> {
+async fn a02_each_toolchain_trusts_the_authority_and_reaches_what_a_rule_names_alone() -> Result<()> {
     let project = Project::empty()?
         .with("fetch.py", include_str!("toolchains/fetch.py"))?
         .with("fetch.go", include_str!("toolchains/fetch.go"))?
@@ -112,9 +124,31 @@ async fn each_toolchain_trusts_the_authority_and_reaches_what_a_rule_names_alone
         for program in &PROGRAMS {
             reaches_its_host_and_no_other(out, program).await?;
         }
+        a_static_program_leads_to_no_address(out).await?;
         java_reads_all_authorities(out).await
     })
     .await
+}
+
+/// Neither past the gateway nor through it.
+async fn a_static_program_leads_to_no_address(out: &Out<'_>) -> Result<()> {
+    let (hidden, shown, began) = (canary()?, canary()?, SystemTime::now());
+    let past = out.bash(&format!("timeout 5 env -i ~/fetch http://{INTERNET}/{hidden}")).await?;
+    ensure!(!past.is_ok() && !past.stdout.contains("ws-lab"), "past the gateway: {past}");
+    let through = out.bash(&format!("~/fetch http://{INTERNET}/{hidden}")).await?.ok()?;
+    ensure!(through.stdout.contains(" denied: it is an IP address"), "through the gateway: {through}");
+    are_told(out, &[(INTERNET, "ip-literal")]).await?;
+    // The control: the same program, where nothing contains it.
+    let program = out.bash("base64 -w0 ~/fetch").await?.ok()?.stdout;
+    let line = format!(
+        "cd $(mktemp -d) && base64 -d > fetch && chmod +x fetch && ./fetch http://{INTERNET}/{shown}"
+    );
+    open_pod(out.lab, out.namespace, OPEN).await?;
+    let exec = out.lab.kubectl_command(&["-n", out.namespace, "exec", "-i", OPEN, "--", "bash", "-c", &line]);
+    let got = run_with_input(exec, program.into_bytes(), Duration::from_mins(1)).await?.ok()?;
+    ensure!(got.stdout.contains("ws-lab internet") && out.lab.sunk()?.contains(&shown), "{got}");
+    ensure!(!out.lab.has_sunk(&hidden)?, "it arrived");
+    nothing_arrived_from(out.lab, out.namespace, "out", began).await
 }
 
 /// Java's own tool finds as many as there are for others, and options of one's own replace ours.
