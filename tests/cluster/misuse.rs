@@ -12,13 +12,12 @@ use ws_tests::{
 
 use crate::{
     audited::{are_told, each_refusal_is_told, these_alone_are_told},
+    names::ZONE,
     spellings::arrived,
     way_out::{Out, with_rules},
 };
 
 const HOST: &str = "docs.example";
-/// Whose server writes down what it is asked.
-const ZONE: &str = "telemetry.example";
 
 /// The address of the gateway's Service.
 async fn gateway(out: &Out<'_>) -> Result<String> {

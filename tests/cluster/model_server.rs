@@ -1,6 +1,8 @@
 //! Red team A11: a model server in the cluster, set up as `docs/examples/model-server.yaml` says. Workspaces ask it through the
 //! gateway, for what a rule lets them ask, and it reaches nobody.
 
+use std::time::SystemTime;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -12,8 +14,9 @@ use ws_tests::{
 };
 
 use crate::{
-    egress::{COMPANY, OPEN},
+    egress::{COMPANY, OPEN, arrivals_from, nothing_arrived_from},
     lateral::DNS_QUESTION,
+    names::ZONE,
     way_out::{Out, with_rules},
 };
 
@@ -71,6 +74,7 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
         "service": {"namespace": NAMESPACE, "name": NAME, "port": PORT},
     }]);
     with_rules(rules, async |out| {
+        let began = SystemTime::now();
         with_server(out.lab, &["python3", "-c", SERVER], async || {
             let ask = async |path: &str, body: &str| {
                 let url = format!("http://{NAME}.{NAMESPACE}.svc:{PORT}{path}");
@@ -105,6 +109,13 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
             ensure!(others.count() == 0, "{logs}");
             reaches_nobody(out).await?;
             sends_no_datagram(out).await?;
+            asks_for_no_name(out).await?;
+            // Not even a connection without a byte, of all that was tried.
+            ensure!(
+                !arrivals_from(out.lab, out.namespace, OPEN, began).await?.is_empty(),
+                "the control arrives"
+            );
+            nothing_arrived_from(out.lab, NAMESPACE, NAME, began).await?;
             let server = out.lab.fields(NAMESPACE, "pod/ollama", "{.status.podIP}").await?;
             let direct = [Target::tcp(&server, PORT, "GET / HTTP/1.0\r\n\r\n")];
             ensure!(
@@ -157,6 +168,29 @@ async fn sends_no_datagram(out: &Out<'_>) -> Result<()> {
         anyhow::Ok(out.lab.sunk()?.contains(&from_outside).then_some(()))
     })
     .await?;
-    ensure!(!out.lab.sunk()?.contains(&from_server), "a datagram of the server arrived");
+    ensure!(!out.lab.has_sunk(&from_server)?, "a datagram of the server arrived");
+    Ok(())
+}
+
+/// By no resolver library (A04).
+async fn asks_for_no_name(out: &Out<'_>) -> Result<()> {
+    let (from_server, from_outside) = (canary()?, canary()?);
+    let ask = async |namespace: &str, pod: &str, word: &str| {
+        // The whole name, and once: nobody answers the server.
+        let line = format!(
+            "export RES_OPTIONS='timeout:1 attempts:1'; getent ahosts getent.{word}.{ZONE}.; \
+             python3 -c 'import socket; socket.getaddrinfo(\"python.{word}.{ZONE}.\", 443)' 2>/dev/null; true"
+        );
+        out.lab.kubectl(&["-n", namespace, "exec", pod, "--", "bash", "-c", &line]).await?.ok()
+    };
+    ask(NAMESPACE, NAME, &from_server).await?;
+    ask(out.namespace, OPEN, &from_outside).await?;
+    eventually(PATIENCE, "the control's questions at the zone's server", async || {
+        let resolved = out.lab.resolved()?;
+        let is_asked = |way: &&str| resolved.contains(&format!("{way}.{from_outside}.{ZONE}."));
+        anyhow::Ok(["getent", "python"].iter().all(is_asked).then_some(()))
+    })
+    .await?;
+    ensure!(!out.lab.has_resolved(&from_server)?, "a question of the server arrived");
     Ok(())
 }

@@ -29,7 +29,7 @@ use crate::{
 
 const HOST: &str = "docs.example";
 /// Whose server writes down what it is asked.
-const ZONE: &str = "telemetry.example";
+pub(crate) const ZONE: &str = "telemetry.example";
 /// The server itself, and where resolvers are on other clusters and in local networks: a node's cache, mDNS, LLMNR.
 const SERVERS: [&str; 5] = ["20.0.114.53", "169.254.20.10", "224.0.0.251", "224.0.0.252", "127.0.0.1"];
 const LIMIT: Duration = Duration::from_mins(2);

@@ -25,12 +25,11 @@ use ws_tests::{
 
 use crate::{
     audited::are_told,
+    names::ZONE,
     way_out::{with_class, with_rules},
 };
 
 const HOST: &str = "docs.example";
-/// Whose server writes down what it is asked.
-const ZONE: &str = "telemetry.example";
 /// How long a command may run.
 const LIMIT: Duration = Duration::from_mins(5);
 
