@@ -74,8 +74,8 @@ async fn a11_a_model_server_answers_workspaces_and_reaches_nobody() -> Result<()
         "service": {"namespace": NAMESPACE, "name": NAME, "port": PORT},
     }]);
     with_rules(rules, async |out| {
-        let began = SystemTime::now();
         with_server(out.lab, &["python3", "-c", SERVER], async || {
+            let began = SystemTime::now();
             let ask = async |path: &str, body: &str| {
                 let url = format!("http://{NAME}.{NAMESPACE}.svc:{PORT}{path}");
                 out.bash(&format!(
