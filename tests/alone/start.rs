@@ -1,10 +1,14 @@
 //! Red team, A12: pods whose first instruction sends.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use ws_tests::{
+    audit::Audit,
     lab::Lab,
     namespace::with_namespace,
     pod::{bare_pod, changed},
@@ -64,6 +68,7 @@ async fn sent(lab: &Lab, namespace: &str) -> Result<Vec<u64>> {
 async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, caught, control) = (Ws::new(lab, namespace)?, canary()?, canary()?);
+        let audit = Audit::of(lab, namespace, "policy");
         // The session that makes the class's policy be there.
         ws.up("policy", Project::empty()?.path()).await?;
         let (image, began) = (lab.workspace_image().await?, SystemTime::now());
@@ -87,6 +92,12 @@ async fn a12_pods_that_send_from_their_first_instruction_send_nothing() -> Resul
         ensure!(senders.len() == PODS, "{senders:?}");
         let arrived = lab.arrivals(began, |sender| senders.contains(&sender))?;
         ensure!(arrived.is_empty(), "of pods of the class arrived {arrived:?}");
+        // Nor did they come to a gateway, which knows them by their addresses alone: they have no workspace.
+        audit.is_of_one_request(&ws).await?;
+        let sources = audit.lines().await?;
+        let sources = sources.iter().filter_map(|line| line["source"].as_str()?.parse().ok());
+        let decided: Vec<IpAddr> = sources.filter(|source| senders.contains(source)).collect();
+        ensure!(decided.is_empty(), "decided on {decided:?}");
         let own = lab.addresses_of(namespace, &["--field-selector=metadata.name=control"]).await?;
         eventually(PATIENCE, "the control's connections, by its address", async || {
             anyhow::Ok((!lab.arrivals(began, |sender| own.contains(&sender))?.is_empty()).then_some(()))

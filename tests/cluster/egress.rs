@@ -39,10 +39,12 @@ pub(crate) async fn only_the_open_pod_reaches(
             anyhow::Ok(Some(()))
         })
         .await?;
+        let audit = Audit::of(lab, namespace, "caged");
         ws.up("caged", Project::empty()?.path()).await?;
         let reached = from_workspace(&ws, "caged", &targets).await?;
         ensure!(reached.is_empty(), "the workspace reached {reached:?}");
-        nothing_arrived_from(lab, namespace, "caged", began).await
+        nothing_arrived_from(lab, namespace, "caged", began).await?;
+        audit.is_of_one_request(&ws).await
     })
     .await
 }
@@ -172,7 +174,7 @@ async fn a02_no_program_leads_past_the_gateway() -> Result<()> {
     };
     with_namespace(async |lab, namespace| {
         let (ws, began) = (Ws::new(lab, namespace)?, SystemTime::now());
-        let (inside, outside) = (canary()?, canary()?);
+        let (inside, outside, audit) = (canary()?, canary()?, Audit::of(lab, namespace, "caged"));
         ws.up("caged", Project::empty()?.path()).await?;
         let caged = ws.bash("caged", &line(&inside)).await?.ok()?;
         ensure!(!caged.stdout.contains("sent"), "{caged}");
@@ -189,7 +191,8 @@ async fn a02_no_program_leads_past_the_gateway() -> Result<()> {
         })
         .await?;
         ensure!(!lab.has_sunk(&inside)?, "it arrived");
-        nothing_arrived_from(lab, namespace, "caged", began).await
+        nothing_arrived_from(lab, namespace, "caged", began).await?;
+        audit.is_of_one_request(&ws).await
     })
     .await
 }
@@ -247,14 +250,15 @@ print(json.dumps({
 async fn a02_neither_pings_nor_raw_packets_nor_other_protocols_leave() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, began) = (Ws::new(lab, namespace)?, SystemTime::now());
+        let (inside, outside, audit) = (canary()?, canary()?, Audit::of(lab, namespace, "caged"));
         ws.up("caged", Project::empty()?.path()).await?;
-        let (inside, outside) = (canary()?, canary()?);
         let arguments = ["attach", "caged", "--", "python3", "-c", OTHER_SOCKETS, INTERNET, &inside];
         let inside = ws.run(&arguments).await?.ok()?;
         let inside: BTreeMap<String, String> = serde_json::from_str(&inside.stdout)?;
         // Our own filter's word: a kernel that does not know a protocol says another.
         ensure!(inside.len() == 10 && inside.values().all(|became| became == "EPERM"), "{inside:?}");
         nothing_arrived_from(lab, namespace, "caged", began).await?;
+        audit.is_of_one_request(&ws).await?;
 
         // The control has the right to make packets, and is answered.
         let outside = with_unconfined_pod(lab, async |open| {
@@ -310,6 +314,7 @@ async fn a03_no_datagram_leaves() -> Result<()> {
     const PORTS: [u16; 5] = [53, 123, 443, 3478, 51820];
     with_namespace(async |lab, namespace| {
         let (ws, began) = (Ws::new(lab, namespace)?, SystemTime::now());
+        let audit = Audit::of(lab, namespace, "mute");
         ws.up("mute", Project::empty()?.path()).await?;
         open_pod(lab, namespace, OPEN).await?;
         // The sinks answer nothing, so what counts is what arrived.
@@ -324,7 +329,8 @@ async fn a03_no_datagram_leaves() -> Result<()> {
         })
         .await?;
         ensure!(!lab.has_sunk(&from_inside)?, "a datagram of the workspace arrived");
-        nothing_arrived_from(lab, namespace, "mute", began).await
+        nothing_arrived_from(lab, namespace, "mute", began).await?;
+        audit.is_of_one_request(&ws).await
     })
     .await
 }
@@ -334,6 +340,7 @@ async fn a03_no_datagram_leaves() -> Result<()> {
 async fn a07_ipv6_leads_nowhere() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, canary, began) = (Ws::new(lab, namespace)?, canary()?, SystemTime::now());
+        let audit = Audit::of(lab, namespace, "six");
         ws.up("six", Project::empty()?.path()).await?;
         give_ipv6(lab, namespace, "six", 6).await?;
         // Neither NAT64 nor 6to4: on this cluster nobody takes either, so that nothing would be proven.
@@ -347,6 +354,7 @@ async fn a07_ipv6_leads_nowhere() -> Result<()> {
         let own: IpAddr = "fd00:90::6".parse()?;
         let by_ipv6 = lab.arrivals(began, |sender| sender == own)?;
         ensure!(by_ipv6.is_empty(), "by IPv6 arrived {by_ipv6:?}");
+        audit.is_of_one_request(&ws).await?;
         // The lab's enforcer lets no pod send IPv6. That it would arrive is shown where nothing enforces, in enforcement.rs.
         open_pod(lab, namespace, OPEN).await?;
         let control = from_pod(lab, namespace, OPEN, &targets).await?;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::{Child, Command};
 use ws_tests::{
+    audit::Audit,
     lab::Lab,
     namespace::with_namespace,
     probe::{Kind, Target, from_pod, from_workspace, open_pod},
@@ -102,7 +103,7 @@ async fn a10_other_pods_and_services_are_out_of_reach() -> Result<()> {
 #[ignore = "needs the lab"]
 async fn a10_of_the_installation_a_session_reaches_the_gateways_proxy_alone() -> Result<()> {
     with_namespace(async |lab, namespace| {
-        let ws = Ws::new(lab, namespace)?;
+        let (ws, audit) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "curious"));
         ws.up("curious", Project::empty()?.path()).await?;
         let gateway = lab.fields(lab.ws_namespace(), "service/ws-gateway", "{.spec.clusterIP}").await?;
         let http = "GET /metrics HTTP/1.0\r\n\r\n";
@@ -131,7 +132,7 @@ async fn a10_of_the_installation_a_session_reaches_the_gateways_proxy_alone() ->
         }
         let proxy = [Target::tcp(&gateway, 3_128, http)];
         ensure!(from_workspace(&ws, "curious", &proxy).await?.len() == 1, "it reaches not even the proxy");
-        Ok(())
+        audit.is_of_one_request(&ws).await
     })
     .await
 }
@@ -141,6 +142,7 @@ async fn a10_of_the_installation_a_session_reaches_the_gateways_proxy_alone() ->
 async fn a10_one_session_does_not_reach_another() -> Result<()> {
     with_namespace(async |lab, namespace| {
         let (ws, project) = (Ws::new(lab, namespace)?, Project::empty()?);
+        let audit = Audit::of(lab, namespace, "client");
         ws.up("server", project.path()).await?;
         ws.up("client", project.path()).await?;
         let mut servers = Vec::new();
@@ -176,7 +178,7 @@ async fn a10_one_session_does_not_reach_another() -> Result<()> {
         })
         .await?;
         ensure!(told.lines().all(|name| name == "server"), "by a Service it reached {told}");
-        Ok(())
+        audit.is_of_one_request(&ws).await
     })
     .await
 }

@@ -20,6 +20,8 @@ use crate::{
 const KEPT: usize = 256;
 /// Time in which a gateway has heard of all connections that were ended.
 const SETTLED: Duration = Duration::from_secs(1);
+/// A host that no rule names.
+const UNNAMED: &str = "unnamed.example";
 /// What a line of the log and what the user is told have in common.
 const FIELDS: [&str; 10] =
     ["ts", "decision", "count", "reason", "rule", "method", "host", "port", "path", "status"];
@@ -52,11 +54,15 @@ impl<'a> Audit<'a> {
 
     /// The lines of the audit log on the workspace.
     pub async fn log(&self) -> Result<Vec<Value>> {
-        let written = self.written().await?;
-        let decisions = written.iter().filter_map(|line| serde_json::from_str(line).ok());
         let is_its =
             |line: &Value| line["namespace"] == self.namespace && line["workspace"] == self.workspace;
-        Ok(decisions.filter(is_its).collect())
+        Ok(self.lines().await?.into_iter().filter(is_its).collect())
+    }
+
+    /// The lines of the audit log since the beginning, on whomever.
+    pub async fn lines(&self) -> Result<Vec<Value>> {
+        let written = self.written().await?;
+        Ok(written.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
     /// The decisions since those that were looked at last.
@@ -128,6 +134,18 @@ impl<'a> Audit<'a> {
         })
         .await?;
         self.look_no_further_back(&new);
+        Ok(())
+    }
+
+    /// Fails unless nothing was decided in the workspace's namespace but on one request, which this has the workspace make: what went past
+    /// the gateway is in no log, and what went through it would be.
+    pub async fn is_of_one_request(&self, ws: &Ws) -> Result<()> {
+        ws.bash(self.workspace, &format!("curl -s --max-time 20 https://{UNNAMED}/; true")).await?.ok()?;
+        self.is(ws, &[(UNNAMED, "host-not-allowed", 1)]).await?;
+        let is_of_others =
+            |line: &Value| line["namespace"] == self.namespace && line["workspace"] != self.workspace;
+        let others: Vec<Value> = self.lines().await?.into_iter().filter(is_of_others).collect();
+        ensure!(others.is_empty(), "decided on others: {others:?}");
         Ok(())
     }
 
