@@ -23,6 +23,8 @@ mod crowd;
 mod flips;
 #[path = "alone/gateways.rs"]
 mod gateways;
+#[path = "alone/replicas.rs"]
+mod replicas;
 #[path = "alone/start.rs"]
 mod start;
 

@@ -54,9 +54,20 @@ impl<'a> Audit<'a> {
 
     /// The lines of the audit log on the workspace.
     pub async fn log(&self) -> Result<Vec<Value>> {
-        let is_its =
-            |line: &Value| line["namespace"] == self.namespace && line["workspace"] == self.workspace;
-        Ok(self.lines().await?.into_iter().filter(is_its).collect())
+        Ok(self.lines().await?.into_iter().filter(|line| self.is_its(line)).collect())
+    }
+
+    /// The same lines, by the gateway that wrote them.
+    pub async fn by_gateway(&self) -> Result<BTreeMap<String, Vec<Value>>> {
+        let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for prefixed in self.logs(&["--prefix"]).await?.lines() {
+            // `[pod/NAME/CONTAINER] ` stands before each.
+            let (gateway, line) = prefixed.split_once("] ").context(prefixed.to_owned())?;
+            if let Some(line) = serde_json::from_str(line).ok().filter(|line| self.is_its(line)) {
+                lines.entry(gateway.to_owned()).or_default().push(line);
+            }
+        }
+        Ok(lines)
     }
 
     /// The lines of the audit log since the beginning, on whomever.
@@ -176,11 +187,19 @@ impl<'a> Audit<'a> {
 
     /// All that the gateways wrote since the beginning, line by line.
     pub async fn written(&self) -> Result<Vec<String>> {
+        Ok(self.logs(&[]).await?.lines().map(str::to_owned).collect())
+    }
+
+    /// The gateways' logs since the beginning, with more options of kubectl.
+    async fn logs(&self, more: &[&str]) -> Result<String> {
         let since = format!("--since={}s", self.began.elapsed().as_secs() + 1);
-        let of_gateways = ["-l", GATEWAYS, "--tail=-1", &since];
-        let logs = [&["-n", self.lab.ws_namespace(), "logs"], &of_gateways[..]].concat();
-        let logs = self.lab.kubectl(&logs).await?.ok().context("the gateways' logs")?;
-        Ok(logs.stdout.lines().map(str::to_owned).collect())
+        let of_gateways = ["-n", self.lab.ws_namespace(), "logs", "-l", GATEWAYS, "--tail=-1", &since];
+        let logs = self.lab.kubectl(&[&of_gateways, more].concat()).await?;
+        Ok(logs.ok().context("the gateways' logs")?.stdout)
+    }
+
+    fn is_its(&self, line: &Value) -> bool {
+        line["namespace"] == self.namespace && line["workspace"] == self.workspace
     }
 
     fn look_no_further_back(&self, decisions: &[Value]) {
