@@ -13,7 +13,7 @@ use crate::{
 const ANTHROPIC: &str = "api.anthropic.com";
 const DOCS: &str = "docs.example";
 /// What stands in an agent's environment where a credential would be. It is no secret, and nothing takes its place wherever it is sent: a
-/// credential is put in by the rule that allows a request, whatever the client sent. So what is to be shown is that it buys nothing.
+/// credential is put in by the rule that allows a request, whatever the client sent.
 const PLACEHOLDER: &str = "ws-credential:anthropic";
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn b22_a_body_that_costs_who_reads_it_is_refused_soon() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the lab"]
-async fn b23_a_placeholder_buys_nothing_where_no_credential_is_meant() -> Result<()> {
+async fn b23_a_placeholder_goes_nowhere_and_buys_nothing() -> Result<()> {
     let credential = json!({"secretName": SECRET, "key": "key"});
     let rules = json!([
         {"name": "anthropic", "preset": "anthropic", "credential": credential, "models": ["claude-*"]},
@@ -63,23 +63,24 @@ async fn b23_a_placeholder_buys_nothing_where_no_credential_is_meant() -> Result
     ]);
     with_rules(rules, async |out| {
         let canary = canary()?;
-        // In the path, in a parameter, in headers that pass and in those that do not, as it is and in base64.
+        let encoded = "ws%2Dcredential%3aanthropic";
         let line = format!(
-            "encoded=$(printf {PLACEHOLDER} | base64 -w0); for word in {PLACEHOLDER} $encoded; do \
-                 curl -sS -o /dev/null -w '%{{http_code}} ' \"https://{DOCS}/{canary}/$word?key=$word\" -H \"Accept: $word\" \
-                     -H \"Authorization: Bearer $word\" -H \"X-Api-Key: $word\" -H \"Cookie: key=$word\"; done"
+            "for url in {canary}/{PLACEHOLDER} {canary}/x{encoded} {canary}?key={PLACEHOLDER} {canary}?{encoded}=1 {canary}/else; do \
+                 curl -sS -o /dev/null -w '%{{http_code}} ' \"https://{DOCS}/$url\" -H \"Accept: {PLACEHOLDER}\" \
+                     -H \"Authorization: Bearer {PLACEHOLDER}\" -H \"X-Api-Key: {PLACEHOLDER}\" -H \"Cookie: key={PLACEHOLDER}\"; done"
         );
         let told = out.bash(&line).await?.ok()?;
-        ensure!(told.stdout == "404 404 ", "the control: it is a request like any other: {told}");
+        ensure!(told.stdout == "403 403 403 403 404 ", "the last is the control, a request like any other: {told}");
         let requests = arrived(out, &canary)?;
-        ensure!(requests.len() == 2, "{requests:?}");
+        ensure!(requests.len() == 1, "{requests:?}");
         for request in &requests {
             let sent = request.to_string();
+            ensure!(!sent.contains("ws-credential"), "a placeholder went along: {sent}");
             ensure!(!spelling::holds(&sent, CREDENTIAL), "a credential went along: {sent}");
             let is_bare = ["authorization", "apiKey", "cookie"].iter().all(|field| matches!(request[*field].as_str(), Some("" | "-")));
             ensure!(is_bare, "{sent}");
         }
-        these_alone_are_told(out, &[(DOCS, "docs", 2)]).await
+        these_alone_are_told(out, &[(DOCS, "misplaced-placeholder", 4), (DOCS, "docs", 1)]).await
     })
     .await
 }
