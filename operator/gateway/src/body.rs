@@ -21,7 +21,7 @@ mod unread;
 
 pub use room::{BodyPermit, OwnRoom, Room};
 pub use scrub::{Search, Spellings};
-pub use unread::heard;
+pub use unread::drain_unread;
 
 use ws_api::reason::Reason;
 

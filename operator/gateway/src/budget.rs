@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use ws_policy::{
     class::Rule,
-    decide::{Allowed, Budget, Purse},
+    decide::{Allowed, Budget, BudgetScope},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 4;
 #[derive(Debug)]
 pub struct Reserved {
     session: Arc<Session>,
-    purse: Option<Purse>,
+    scope: Option<BudgetScope>,
     /// How many; none: any number.
     bytes: Option<u64>,
     /// How many were sent.
@@ -39,7 +39,7 @@ pub struct Reserved {
 /// One of the answers of a rule that may say there is no such thing. It is taken before anything is asked, and given back when this is
 /// dropped if there was something.
 #[derive(Debug)]
-pub struct Guess {
+pub struct NotFoundSlot {
     session: Arc<Session>,
     rule: String,
     is_right: bool,
@@ -93,19 +93,19 @@ async fn set_aside(
     sent: Counter,
 ) -> Result<Reserved, Refusal> {
     let rule = || allowed.rule().name.clone();
-    let reserved = |purse, bytes| Reserved { session: session.clone(), purse, bytes, sent };
+    let reserved = |scope, bytes| Reserved { session: session.clone(), scope, bytes, sent };
     let Some(life) = budget.life else {
         return Ok(reserved(None, budget.request));
     };
-    let (purse, limit) = &life;
+    let (scope, limit) = &life;
     for _ in 0..ATTEMPTS {
-        if let Some(bytes) = take(session, purse, least, most) {
-            return Ok(reserved(Some(purse.clone()), Some(bytes)));
+        if let Some(bytes) = take(session, scope, least, most) {
+            return Ok(reserved(Some(scope.clone()), Some(bytes)));
         }
         let share = (limit / SHARES).clamp(1, MAX_SHARE).max(most);
         // It is rare, and its future large.
         match Box::pin(reports.reserve(session, &life, least, share)).await {
-            Ok(bytes) => *session.purses().entry(purse.clone()).or_default() += bytes,
+            Ok(bytes) => *session.shares().entry(scope.clone()).or_default() += bytes,
             Err(Unreserved::Spent) => return Err(Refusal::Spent { rule: rule(), max: *limit }),
             Err(Unreserved::Unknown) => return Err(Refusal::BudgetUnknown(rule())),
         }
@@ -117,11 +117,11 @@ async fn set_aside(
 ///
 /// They are counted by each replica for itself, from what the status says when it first needs to know: a workspace speaks to one
 /// replica as long as that lives.
-pub async fn guess(
+pub async fn not_found_slot(
     reports: &Reports,
     session: &Arc<Session>,
     allowed: &Allowed,
-) -> Result<Option<Guess>, Refusal> {
+) -> Result<Option<NotFoundSlot>, Refusal> {
     let Rule { name: rule, not_found: Some(max), .. } = allowed.rule() else { return Ok(None) };
     if !session.not_found().contains_key(rule) {
         let before = Box::pin(reports.not_found(session, rule)).await;
@@ -131,16 +131,16 @@ pub async fn guess(
     let mut counts = session.not_found();
     let count = counts.entry(rule.clone()).or_default();
     if *count >= *max {
-        return Err(Refusal::Guesses { rule: rule.clone(), max: *max });
+        return Err(Refusal::NotFoundSpent { rule: rule.clone(), max: *max });
     }
     *count += 1;
-    Ok(Some(Guess { session: session.clone(), rule: rule.clone(), is_right: false }))
+    Ok(Some(NotFoundSlot { session: session.clone(), rule: rule.clone(), is_right: false }))
 }
 
 /// Takes bytes that are set aside already.
-fn take(session: &Session, purse: &Purse, least: u64, most: u64) -> Option<u64> {
-    let mut purses = session.purses();
-    let left = purses.get_mut(purse).filter(|left| **left >= least)?;
+fn take(session: &Session, scope: &BudgetScope, least: u64, most: u64) -> Option<u64> {
+    let mut shares = session.shares();
+    let left = shares.get_mut(scope).filter(|left| **left >= least)?;
     let bytes = most.min(*left);
     *left -= bytes;
     Some(bytes)
@@ -155,14 +155,14 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let (Some(purse), Some(bytes)) = (self.purse.take(), self.bytes) {
+        if let (Some(scope), Some(bytes)) = (self.scope.take(), self.bytes) {
             let unsent = bytes.saturating_sub(self.sent.get());
-            *self.session.purses().entry(purse).or_default() += unsent;
+            *self.session.shares().entry(scope).or_default() += unsent;
         }
     }
 }
 
-impl Guess {
+impl NotFoundSlot {
     /// Takes note of the answer; whether it said that there is no such thing, in whichever words: a registry may as well say that it
     /// is forbidden. What is broken off before an answer was asked as well.
     pub fn answered(&mut self, status: Option<StatusCode>) -> bool {
@@ -182,7 +182,7 @@ impl Guess {
     }
 }
 
-impl Drop for Guess {
+impl Drop for NotFoundSlot {
     fn drop(&mut self) {
         if self.is_right
             && let Some(count) = self.session.not_found().get_mut(&self.rule)

@@ -36,8 +36,8 @@ pub(crate) use record::Record;
 
 use crate::{
     audit::{Passage, Subject},
-    body::{Body, BodyError, Failure, Inward, Lost, Outward, Search, Spellings, Tally, heard, whole},
-    budget::{self, Guess},
+    body::{Body, BodyError, Failure, Inward, Lost, Outward, Search, Spellings, Tally, drain_unread, whole},
+    budget::{self, NotFoundSlot},
     credentials,
     headers::{inward, outward},
     proxy::Proxy,
@@ -63,7 +63,7 @@ pub struct Asker {
 }
 
 /// The body of a request that is allowed.
-enum Coming {
+enum RequestBody {
     /// It had to be looked into.
     Whole(Bytes),
     Stream(Incoming),
@@ -108,11 +108,11 @@ impl Proxy {
             None => Err(Refusal::Busy),
         };
         match admitted {
-            Ok((admitted, Some(whole))) => self.carry(admitted, &request, Coming::Whole(whole)).await,
-            Ok((admitted, None)) => self.carry(admitted, &request, Coming::Stream(body)).await,
+            Ok((admitted, Some(whole))) => self.carry(admitted, &request, RequestBody::Whole(whole)).await,
+            Ok((admitted, None)) => self.carry(admitted, &request, RequestBody::Stream(body)).await,
             Err(refusal) => {
                 let refused = self.refuse(Some(&asker.session), &asker.subject(&request), &refusal);
-                heard(refused, head.version, body)
+                drain_unread(refused, head.version, body)
             }
         }
     }
@@ -166,20 +166,20 @@ impl Proxy {
         allowed: &Allowed,
         (head, length): (u64, Option<u64>),
         tally: &Tally,
-    ) -> Result<(BodyLimit, (Dues, Option<Guess>)), Refusal> {
+    ) -> Result<(BodyLimit, (Dues, Option<NotFoundSlot>)), Refusal> {
         let max = allowed.max_body();
         let (least, most) = length.map_or((0, max), |length| (length, length));
         let bounds = (head + least, head + most);
         let reserved =
             budget::reserve(&self.reports, &asker.session, allowed, bounds, tally.sent.clone()).await?;
-        let guess = budget::guess(&self.reports, &asker.session, allowed).await?;
+        let slot = budget::not_found_slot(&self.reports, &asker.session, allowed).await?;
         tally.sent.add(head);
         let left = reserved.bytes().map_or(max, |bytes| max.min(bytes.saturating_sub(head)));
         let beyond = if left < max { BodyError::OverBudget } else { BodyError::TooLong };
-        Ok((BodyLimit { left, beyond }, (Dues { _turn: turn, _reserved: reserved }, guess)))
+        Ok((BodyLimit { left, beyond }, (Dues { _turn: turn, _reserved: reserved }, slot)))
     }
 
-    async fn carry(&self, admitted: Admitted, request: &Request, body: Coming) -> Response<Body> {
+    async fn carry(&self, admitted: Admitted, request: &Request, body: RequestBody) -> Response<Body> {
         let Admitted { allowed, outgoing, limit, search, lost, record, opening } = admitted;
         let outgoing = outgoing.map(|()| body.sent(limit, &record, &lost));
         let answer = tokio::select! {
@@ -320,7 +320,7 @@ fn size(request: &HttpRequest<()>) -> u64 {
     (REQUEST_LINE + request.uri().path().len() + request.uri().query().map_or(0, str::len) + headers) as u64
 }
 
-impl Coming {
+impl RequestBody {
     /// The body as it is sent.
     fn sent(self, limit: BodyLimit, record: &Record, lost: &Lost) -> Body {
         match self {

@@ -31,7 +31,7 @@ use ws_gateway::{
     body::Room,
     canary,
     credentials::Credentials,
-    lease,
+    freshness,
     metrics::Metrics,
     policies::Policies,
     proxy::{BODIES, Proxy},
@@ -124,7 +124,7 @@ async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let answers = async move || newest.list_metadata(&ListParams::default().limit(1)).await.map(drop);
     tokio::join!(
         requests,
-        lease::keep(answers, judge.clone(), drained.clone()),
+        freshness::keep(answers, judge.clone(), drained.clone()),
         admin::serve(admin_listener, readiness, registry, drained.clone()),
         watch::run::<Pods>(Api::all(client), pods, index, metrics.clone(), no_pods, drained.clone()),
         watch::run::<Classes>(

@@ -16,7 +16,7 @@ use ws_api::reason::Reason;
 pub struct Metrics {
     pub decisions: Family<Decided, Counter<u64, AtomicU64>>,
     pub connections: Gauge,
-    pub crowded: Counter,
+    pub rejected: Counter,
     pub known: Family<Known, Gauge>,
     pub status_patches: Family<Patched, Counter<u64, AtomicU64>>,
     pub audit_lost: Counter,
@@ -78,12 +78,16 @@ impl Decision {
 
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
-        let Self { decisions, connections, crowded, known, status_patches, audit_lost, canary_connections } =
+        let Self { decisions, connections, rejected, known, status_patches, audit_lost, canary_connections } =
             self.clone();
         registry.register("decisions", "Requests decided on", decisions);
         registry.register("connections", "Connections open on the proxy port", connections);
-        registry.register("crowded", "Connections refused because their source had too many", crowded);
-        registry.register("known", "Objects of the cluster that are known", known);
+        registry.register(
+            "connections_rejected",
+            "Connections refused because their source had too many",
+            rejected,
+        );
+        registry.register("watched_objects", "Objects of the cluster that are known", known);
         registry.register("status_patches", "Patches of Workspaces' status", status_patches);
         registry.register("audit_lost", "Lines that the audit log had no room for", audit_lost);
         registry.register("canary_connections", "Connections to the canary port", canary_connections);
@@ -156,7 +160,7 @@ mod tests {
             r#"ws_gateway_status_patches_total{outcome="conflict"} 1"#,
             "ws_gateway_connections 0",
             "ws_gateway_crowded_total 0",
-            r#"ws_gateway_known{kind="pods"} 3"#,
+            r#"ws_gateway_watched_objects{kind="pods"} 3"#,
             "ws_gateway_audit_lost_total 0",
             "ws_gateway_canary_connections_total 0",
         ] {

@@ -28,7 +28,7 @@ struct Member {
     choice: Choice,
     /// The operator says it when it has made the pod.
     host_key: Option<PublicKey>,
-    policy: Result<Policy, Unjudged>,
+    policy: Result<Policy, NoPolicy>,
 }
 
 /// What a workspace says of its policy.
@@ -43,7 +43,7 @@ struct Choice {
 
 /// Why nothing is known by which a workspace's requests could be judged. They are denied.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Unjudged {
+pub enum NoPolicy {
     #[error("this workspace is not known yet, or no longer")]
     Unknown,
     #[error("the gateway has not reached the API server for minutes, so it cannot tell what is allowed")]
@@ -101,11 +101,11 @@ fn compiled(object: &DynamicObject) -> Result<ClassPolicy, String> {
 
 impl Policies {
     /// What the workspace with this UID may reach.
-    pub fn of(&self, workspace_uid: &str) -> Result<Policy, Unjudged> {
+    pub fn of(&self, workspace_uid: &str) -> Result<Policy, NoPolicy> {
         if self.are_stale {
-            return Err(Unjudged::Stale);
+            return Err(NoPolicy::Stale);
         }
-        self.workspaces.get(workspace_uid).map_or(Err(Unjudged::Unknown), |member| member.policy.clone())
+        self.workspaces.get(workspace_uid).map_or(Err(NoPolicy::Unknown), |member| member.policy.clone())
     }
 
     /// By what the agent of the workspace with this UID is known.
@@ -187,15 +187,15 @@ impl Policies {
     }
 }
 
-fn judge(classes: &HashMap<String, ObservedClass>, choice: &Choice) -> Result<Policy, Unjudged> {
+fn judge(classes: &HashMap<String, ObservedClass>, choice: &Choice) -> Result<Policy, NoPolicy> {
     match classes.get(&choice.class).map(|class| &class.policy) {
         Some(Ok(class)) => {
             Ok(Policy::of(class.clone(), choice.rules.as_deref()).with_locked(choice.locked.clone()))
         }
         Some(Err(problem)) => {
-            Err(Unjudged::Invalid { class: choice.class.clone(), problem: problem.clone() })
+            Err(NoPolicy::Invalid { class: choice.class.clone(), problem: problem.clone() })
         }
-        None => Err(Unjudged::NoClass(choice.class.clone())),
+        None => Err(NoPolicy::NoClass(choice.class.clone())),
     }
 }
 

@@ -24,8 +24,8 @@ use crate::{
     credentials::Credentials,
     exchange::Asker,
     metrics::{Decided, Decision, Metrics, ReasonLabel},
-    policies::{Policies, Unjudged},
-    proxy::{statement::Meant, tunnel::Opened},
+    policies::{NoPolicy, Policies},
+    proxy::{statement::AgentCall, tunnel::Opened},
     refusal::Refusal,
     report::Reports,
     request::{Asked, Destination, length, written_host},
@@ -92,8 +92,8 @@ impl Proxy {
             Ok(session) => session,
             Err(refusal) => return self.denied(None, &subject(source, head, &target), &refusal),
         };
-        if let Some(meant) = Meant::of(head) {
-            return Answer::Response(self.answer_agent(meant, &session, body).await);
+        if let Some(call) = AgentCall::of(head) {
+            return Answer::Response(self.answer_agent(call, &session, body).await);
         }
         let asker = Asker { session, source, cut: Failure::default() };
         match target {
@@ -108,12 +108,12 @@ impl Proxy {
         }
     }
 
-    async fn answer_agent(&self, meant: Meant, session: &Arc<Session>, body: Incoming) -> Response<Body> {
-        match meant {
-            Meant::Isolated => {
+    async fn answer_agent(&self, call: AgentCall, session: &Arc<Session>, body: Incoming) -> Response<Body> {
+        match call {
+            AgentCall::Isolated => {
                 statement::take(body, |attempts| self.reports.isolated(session, attempts)).await
             }
-            Meant::WayOut => {
+            AgentCall::WayOut => {
                 match self.policy(session).await {
                     Ok((policy, _)) => statement::way_out(self.authority.certificate(), &policy),
                     // It asked for nothing outside, so nothing was denied.
@@ -162,7 +162,7 @@ impl Proxy {
     pub(crate) async fn policy(&self, session: &Session) -> Result<(Policy, Standing), Refusal> {
         let mut standing = Standing::new(self.policies.clone(), &session.identity().workspace_uid);
         let mut policy = standing.policy();
-        if matches!(policy, Err(Unjudged::Unknown)) {
+        if matches!(policy, Err(NoPolicy::Unknown)) {
             // Not to be known is an answer as well, which follows.
             timeout(UNKNOWN_PATIENCE, standing.known()).await.ok();
             policy = standing.policy();

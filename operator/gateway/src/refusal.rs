@@ -8,7 +8,7 @@ use ws_policy::{decide::Denied, host::Host, request::Malformed};
 
 use crate::{
     body::{Body, whole},
-    policies::Unjudged,
+    policies::NoPolicy,
     request::Misfit,
 };
 
@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("{0} denied: the connection begins with neither TLS for this name nor HTTP")]
     NotTls(Host),
     #[error("denied: {0}")]
-    Unjudged(#[from] Unjudged),
+    NoPolicy(#[from] NoPolicy),
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("denied: rules inspect this body, so send it without Content-Encoding")]
@@ -66,7 +66,7 @@ pub enum Refusal {
     #[error("denied: rule \"{rule}\" sets a minimum age, but the registry sends no Last-Modified")]
     NoAge { rule: String },
     #[error("denied: rule \"{rule}\" allows {max} requests that find nothing, and they are used up")]
-    Guesses { rule: String, max: u64 },
+    NotFoundSpent { rule: String, max: u64 },
     #[error("the host agreed to a WebSocket and did not open one")]
     NoWebSocket,
     #[error("the answer held the credential of rule \"{0}\", so it is not passed on")]
@@ -94,7 +94,7 @@ impl Refusal {
             Self::Malformed(_) | Self::NotHttp => Reason::Malformed,
             Self::Misdirected => Reason::Misdirected,
             Self::NotTls(_) => Reason::NotTls,
-            Self::Unjudged(_) => Reason::NoPolicy,
+            Self::NoPolicy(_) => Reason::NoPolicy,
             Self::Denied(denied) => match denied {
                 Denied::IpLiteral { .. } => Reason::IpLiteral,
                 Denied::HostNotAllowed { .. } => Reason::HostNotAllowed,
@@ -119,7 +119,7 @@ impl Refusal {
             Self::NoCredential { .. } => Reason::NoCredential,
             Self::Reflected(_) => Reason::CredentialReflected,
             Self::TooNew { .. } | Self::NoAge { .. } => Reason::TooNew,
-            Self::Guesses { .. } => Reason::NotFoundBudget,
+            Self::NotFoundSpent { .. } => Reason::NotFoundBudget,
             Self::BrokenOff => Reason::BrokenOff,
             Self::Internal => Reason::Internal,
         }
@@ -150,13 +150,13 @@ impl Refusal {
             Self::UnknownWorkspace
             | Self::NotTheAgent
             | Self::NotTls(_)
-            | Self::Unjudged(_)
+            | Self::NoPolicy(_)
             | Self::Denied(_)
             | Self::Revoked(_)
             | Self::SpecialAddress(_)
             | Self::TooNew { .. }
             | Self::NoAge { .. }
-            | Self::Guesses { .. } => StatusCode::FORBIDDEN,
+            | Self::NotFoundSpent { .. } => StatusCode::FORBIDDEN,
         }
     }
 }

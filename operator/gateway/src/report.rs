@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info_span, warn};
 use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
-use ws_policy::decide::Purse;
+use ws_policy::decide::BudgetScope;
 
 mod account;
 mod news;
@@ -133,7 +133,7 @@ impl Reports {
     pub async fn reserve(
         &self,
         session: &Session,
-        (purse, limit): &(Purse, u64),
+        (scope, limit): &(BudgetScope, u64),
         least: u64,
         most: u64,
     ) -> Result<u64, Unreserved> {
@@ -141,14 +141,14 @@ impl Reports {
         let seen = session.account().seen.take();
         let mut reserved = None;
         let changed = self.change(session.identity(), seen, |owned| {
-            let left = limit.saturating_sub(owned.reserved(purse));
+            let left = limit.saturating_sub(owned.reserved(scope));
             if left < least {
                 reserved = None;
                 return None;
             }
             let bytes = most.max(least).min(left);
             reserved = Some(bytes);
-            Some(owned.clone().with_reserved(purse, bytes))
+            Some(owned.clone().with_reserved(scope, bytes))
         });
         let seen = changed.await.map_err(|error| {
             // Whoever writes the status warns of it, and not for each request.

@@ -9,7 +9,7 @@ use std::{
 
 use russh::keys::PublicKey;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use ws_policy::{class::MAX_INSPECTED, decide::Purse};
+use ws_policy::{class::MAX_INSPECTED, decide::BudgetScope};
 use ws_ssh::token::Token;
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Session {
     hurry: Notify,
     burst: Mutex<Burst>,
     decisions: Mutex<Decisions>,
-    purses: Mutex<HashMap<Purse, u64>>,
+    shares: Mutex<HashMap<BudgetScope, u64>>,
     not_found: Mutex<HashMap<String, u64>>,
     connections: OnceLock<Connections>,
     token: OnceLock<Token>,
@@ -53,7 +53,7 @@ impl Session {
             hurry: Notify::new(),
             burst: Mutex::default(),
             decisions: Mutex::default(),
-            purses: Mutex::default(),
+            shares: Mutex::default(),
             not_found: Mutex::default(),
             connections: OnceLock::new(),
             token: OnceLock::new(),
@@ -104,8 +104,8 @@ impl Session {
     }
 
     /// Bytes of budgets that are set aside for this process and not sent yet.
-    pub fn purses(&self) -> MutexGuard<'_, HashMap<Purse, u64>> {
-        lock(&self.purses)
+    pub fn shares(&self) -> MutexGuard<'_, HashMap<BudgetScope, u64>> {
+        lock(&self.shares)
     }
 
     /// Answers that said there is no such thing, by the rules for which somebody counts.

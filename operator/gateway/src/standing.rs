@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use ws_policy::class::Policy;
 
-use crate::policies::{Policies, Unjudged};
+use crate::policies::{NoPolicy, Policies};
 
 /// Where the policy of one workspace is found.
 #[derive(Clone, Debug)]
@@ -20,14 +20,14 @@ impl Standing {
     }
 
     /// The policy as it is now. From here on, [`Standing::lost`] sees every change of it.
-    pub fn policy(&mut self) -> Result<Policy, Unjudged> {
+    pub fn policy(&mut self) -> Result<Policy, NoPolicy> {
         self.policies.borrow_and_update().of(&self.workspace_uid)
     }
 
     /// Resolves when the workspace is known.
     pub async fn known(&mut self) {
         let uid = self.workspace_uid.clone();
-        let is_known = |policies: &Policies| !matches!(policies.of(&uid), Err(Unjudged::Unknown));
+        let is_known = |policies: &Policies| !matches!(policies.of(&uid), Err(NoPolicy::Unknown));
         // The other end goes with the process.
         self.policies.wait_for(is_known).await.ok();
     }

@@ -70,7 +70,7 @@ const OF_NODES_V6: &[(Ipv6Addr, u8)] = &[
 #[derive(Clone, Debug)]
 pub struct Special {
     /// Whether all that are not the internet's are.
-    is_internet: bool,
+    only_internet: bool,
     own: Vec<IpNet>,
 }
 
@@ -83,7 +83,7 @@ impl Default for Special {
 impl Special {
     /// Those that nothing outside may have: all that are not the internet's, the cluster's own networks and whatever else an admin names.
     pub fn with(own: Vec<IpNet>) -> Self {
-        Self { is_internet: true, own }
+        Self { only_internet: true, own }
     }
 
     /// Those that no service of a cluster may have.
@@ -95,7 +95,7 @@ impl Special {
 
     /// None but these.
     pub fn only(own: Vec<IpNet>) -> Self {
-        Self { is_internet: false, own }
+        Self { only_internet: false, own }
     }
 
     /// Whether an address is one of them.
@@ -104,7 +104,7 @@ impl Special {
             IpAddr::V4(address) => is_special_v4(address),
             IpAddr::V6(address) => is_special_v6(address),
         };
-        is_special && self.is_internet || self.own.iter().any(|network| network.contains(&address))
+        is_special && self.only_internet || self.own.iter().any(|network| network.contains(&address))
     }
 }
 

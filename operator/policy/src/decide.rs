@@ -7,7 +7,7 @@ use ws_api::egress::Locked;
 mod allowed;
 mod denied;
 
-pub use allowed::{Allowed, Budget, Purse};
+pub use allowed::{Allowed, Budget, BudgetScope};
 pub use denied::Denied;
 
 use self::denied::{nearer, too_long, unlike, wrong_port, wrong_scheme};

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An answer that ends when the request's body does. On HTTP/2, a stream that ends earlier is reset, and some clients that still send
 /// take that for an error and forget the answer before it (libcurl 7.88, and cargo with it).
-struct Patient {
+struct Draining {
     answer: Body,
     unread: Incoming,
     left: usize,
@@ -29,15 +29,15 @@ struct Patient {
 }
 
 /// Sees that a refusal is heard, of which the client has not sent the whole body.
-pub fn heard(answer: Response<Body>, version: Version, unread: Incoming) -> Response<Body> {
+pub fn drain_unread(answer: Response<Body>, version: Version, unread: Incoming) -> Response<Body> {
     if version != Version::HTTP_2 || unread.is_end_stream() {
         return answer;
     }
     let deadline = Box::pin(sleep(PATIENCE));
-    answer.map(|answer| Patient { answer, unread, left: ENOUGH, deadline }.boxed_unsync())
+    answer.map(|answer| Draining { answer, unread, left: ENOUGH, deadline }.boxed_unsync())
 }
 
-impl Patient {
+impl Draining {
     /// Ready when nothing more is waited for.
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.deadline.as_mut().poll(cx).is_pending() {
@@ -55,7 +55,7 @@ impl Patient {
     }
 }
 
-impl hyper::body::Body for Patient {
+impl hyper::body::Body for Draining {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -93,7 +93,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(1 << 16);
         let refuse = service_fn(|request: Request<Incoming>| async {
             let (head, body) = request.into_parts();
-            Ok::<_, Infallible>(heard(Response::new(whole("denied")), head.version, body))
+            Ok::<_, Infallible>(drain_unread(Response::new(whole("denied")), head.version, body))
         });
         tokio::spawn(server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(far), refuse));
         let (mut requests, connection) =

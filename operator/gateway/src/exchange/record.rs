@@ -10,7 +10,7 @@ use super::Asker;
 use crate::{
     audit::Passage,
     body::{Body, Failure, Tally},
-    budget::{Guess, Reserved},
+    budget::{NotFoundSlot, Reserved},
     proxy::Proxy,
     recorder::Recorder,
     refusal::Refusal,
@@ -36,7 +36,7 @@ pub(crate) struct Dues {
 pub(crate) struct Record {
     under_way: Arc<UnderWay>,
     /// Given back if there was something.
-    guess: Option<Guess>,
+    slot: Option<NotFoundSlot>,
     /// Why its connection was ended.
     cut: Failure,
 }
@@ -48,11 +48,11 @@ impl Record {
         request: &Request,
         passage: Passage,
         tally: Tally,
-        (dues, guess): (Dues, Option<Guess>),
+        (dues, slot): (Dues, Option<NotFoundSlot>),
     ) -> Self {
         let subject = asker.subject(request);
         let recorder = Recorder::new(proxy.clone(), asker.session.clone(), subject, passage, tally);
-        Self { under_way: Arc::new(UnderWay { recorder, _dues: dues }), guess, cut: asker.cut.clone() }
+        Self { under_way: Arc::new(UnderWay { recorder, _dues: dues }), slot, cut: asker.cut.clone() }
     }
 
     /// For what goes on with the body.
@@ -92,18 +92,18 @@ impl Record {
 
     /// Nothing of it was sent.
     pub(super) fn unsent(&mut self) {
-        if let Some(guess) = self.guess.take() {
-            guess.give_back();
+        if let Some(slot) = self.slot.take() {
+            slot.give_back();
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Self { under_way, guess, cut } = self;
+        let Self { under_way, slot, cut } = self;
         let UnderWay { recorder, .. } = &**under_way;
         recorder.note(|passage| {
-            passage.is_missing = guess.as_mut().is_some_and(|guess| guess.answered(passage.status));
+            passage.is_missing = slot.as_mut().is_some_and(|slot| slot.answered(passage.status));
             passage.failure = passage.failure.or(recorder.tally.failure.get()).or(cut.get());
         });
     }

@@ -61,15 +61,15 @@ fn b26_a_class_that_becomes_invalid_or_goes_denies_at_once() {
     let said = policies.of("w").unwrap_err().to_string();
     assert!(said.starts_with("class \"c\" is invalid, so nothing is allowed: egress rule \"a\""), "{said}");
     policies.insert_class(class("c", &json!({"rules": "all"})));
-    assert!(matches!(policies.of("w"), Err(Unjudged::Invalid { .. })), "not even read");
+    assert!(matches!(policies.of("w"), Err(NoPolicy::Invalid { .. })), "not even read");
 
     policies.replace_classes(vec![class("c", &valid)]);
     assert!(reaches(&policies, "w", "a.example"));
     policies.remove_class("c");
-    assert_eq!(policies.of("w").unwrap_err(), Unjudged::NoClass("c".to_owned()));
+    assert_eq!(policies.of("w").unwrap_err(), NoPolicy::NoClass("c".to_owned()));
     policies.insert_class(class("c", &valid));
     policies.remove_workspace("w");
-    assert_eq!(policies.of("w").unwrap_err(), Unjudged::Unknown);
+    assert_eq!(policies.of("w").unwrap_err(), NoPolicy::Unknown);
 }
 
 #[test]

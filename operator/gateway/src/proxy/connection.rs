@@ -40,7 +40,7 @@ pub async fn serve(
     closing: CancellationToken,
 ) {
     let Some(_place) = sources.enter(source) else {
-        proxy.metrics.crowded.inc();
+        proxy.metrics.rejected.inc();
         return;
     };
     proxy.metrics.connections.inc();

@@ -24,12 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a request is that is for the gateway and not for somewhere beyond it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Meant {
+pub enum AgentCall {
     Isolated,
     WayOut,
 }
 
-impl Meant {
+impl AgentCall {
     pub fn of(head: &Parts) -> Option<Self> {
         match (&head.method, head.uri.authority(), head.uri.path()) {
             (&Method::POST, None, ISOLATED_PATH) => Some(Self::Isolated),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use ws_api::workspace::{
     DeniedHost, EgressStatus, MAX_LAST_DENIED, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
 };
-use ws_policy::{decide::Purse, host::MAX_NAME};
+use ws_policy::{decide::BudgetScope, host::MAX_NAME};
 
 use super::{
     news::News,
@@ -175,11 +175,11 @@ impl Owned {
     }
 
     /// Bytes that were set aside so far.
-    pub fn reserved(&self, purse: &Purse) -> u64 {
+    pub fn reserved(&self, scope: &BudgetScope) -> u64 {
         let Some(egress) = &self.egress else { return 0 };
-        let reserved = match purse {
-            Purse::Class => egress.reserved_bytes,
-            Purse::Rule(name) => self.rule(name).map_or(0, |rule| rule.reserved_bytes),
+        let reserved = match scope {
+            BudgetScope::Class => egress.reserved_bytes,
+            BudgetScope::Rule(name) => self.rule(name).map_or(0, |rule| rule.reserved_bytes),
         };
         u64::try_from(reserved).unwrap_or_default()
     }
@@ -194,11 +194,13 @@ impl Owned {
     }
 
     /// These fields with more bytes set aside.
-    pub fn with_reserved(mut self, purse: &Purse, bytes: u64) -> Self {
+    pub fn with_reserved(mut self, scope: &BudgetScope, bytes: u64) -> Self {
         let (egress, reserved_bytes) = (self.egress.get_or_insert_default(), signed(bytes));
-        match purse {
-            Purse::Class => egress.reserved_bytes = egress.reserved_bytes.saturating_add(reserved_bytes),
-            Purse::Rule(name) => {
+        match scope {
+            BudgetScope::Class => {
+                egress.reserved_bytes = egress.reserved_bytes.saturating_add(reserved_bytes);
+            }
+            BudgetScope::Rule(name) => {
                 add_rule(
                     &mut egress.rules,
                     RuleEgress { name: name.clone(), reserved_bytes, ..RuleEgress::default() },

@@ -170,7 +170,7 @@ async fn ever_more_hosts_are_written_each_second_at_most() {
 #[tokio::test(start_paused = true)]
 async fn b20_what_two_replicas_set_aside_is_one_budget() {
     let mut server = server();
-    let life = (Purse::Class, 100);
+    let life = (BudgetScope::Class, 100);
     let (reports, session) = (server.reports.clone(), server.session.clone());
     let reserve = move || {
         let (reports, session, life) = (reports.clone(), session.clone(), life.clone());

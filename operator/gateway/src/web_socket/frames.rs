@@ -70,7 +70,7 @@ pub struct Reader<R> {
     /// What was read and not looked at.
     unread: BytesMut,
     frame: Option<Frame>,
-    message: Option<Coming>,
+    message: Option<PartialMessage>,
 }
 
 /// A frame whose head has come.
@@ -85,7 +85,7 @@ struct Frame {
 
 /// A message of which some has come.
 #[derive(Debug)]
-struct Coming {
+struct PartialMessage {
     kind: Data,
     bytes: BytesMut,
     permit: BodyPermit,
@@ -184,7 +184,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if length > max.saturating_sub(before) {
             return Err(Reason::BodyTooLong);
         }
-        let begun = || Coming {
+        let begun = || PartialMessage {
             kind,
             bytes: BytesMut::new(),
             permit: room.permit(own),
@@ -224,11 +224,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if self.frame.is_some() || !frame.is_final {
             return Ok(None);
         }
-        self.message.take().map(Coming::whole).transpose()
+        self.message.take().map(PartialMessage::whole).transpose()
     }
 }
 
-impl Coming {
+impl PartialMessage {
     fn whole(self) -> Result<Event, Reason> {
         let Self { kind, bytes, permit, .. } = self;
         if kind == Data::Text && std::str::from_utf8(&bytes).is_err() {

@@ -24,14 +24,14 @@ pub struct Allowed {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Budget {
     /// In a workspace's life.
-    pub life: Option<(Purse, u64)>,
+    pub life: Option<(BudgetScope, u64)>,
     /// In one request.
     pub request: Option<u64>,
 }
 
 /// What bytes are counted together.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Purse {
+pub enum BudgetScope {
     /// Those of all rules without a budget of their own.
     Class,
     Rule(String),
@@ -45,7 +45,7 @@ impl Budget {
             (Some(this), other) => other.is_some_and(|other| this >= other),
         };
         let is_the_same = match (&self.life, &other.life) {
-            (Some((purse, bytes)), Some((other, others))) => purse == other && bytes >= others,
+            (Some((scope, bytes)), Some((other, others))) => scope == other && bytes >= others,
             (this, _) => this.is_none(),
         };
         is_the_same && has_room(self.request, other.request)
@@ -93,8 +93,8 @@ impl Allowed {
 
     /// What may be sent by it.
     pub fn budget(&self) -> Budget {
-        let of_rule = self.rule.upload.map(|bytes| (Purse::Rule(self.rule.name.clone()), bytes));
-        let life = of_rule.or_else(|| Some((Purse::Class, self.shared?)));
+        let of_rule = self.rule.upload.map(|bytes| (BudgetScope::Rule(self.rule.name.clone()), bytes));
+        let life = of_rule.or_else(|| Some((BudgetScope::Class, self.shared?)));
         Budget { life, request: self.rule.request }
     }
 

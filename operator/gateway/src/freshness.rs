@@ -52,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{policies::Unjudged, testing::policies_with};
+    use crate::{policies::NoPolicy, testing::policies_with};
 
     #[tokio::test(start_paused = true)]
     async fn b26_a_gateway_that_is_cut_off_stops_allowing_and_goes_on_when_it_is_back() {
@@ -73,7 +73,7 @@ mod tests {
         sleep(TERM.saturating_sub(PAUSE * 2)).await;
         assert_eq!(judged(), Ok(()));
         sleep(PAUSE * 3).await;
-        assert_eq!(judged(), Err(Unjudged::Stale));
+        assert_eq!(judged(), Err(NoPolicy::Stale));
         is_reached.store(true, Ordering::Relaxed);
         sleep(PAUSE * 2).await;
         assert_eq!(judged(), Ok(()));
