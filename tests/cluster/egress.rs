@@ -162,12 +162,12 @@ const PORTS_PAST_THE_PROXY: [u16; 7] = [80, 443, 8080, 22, 8443, 25, 853];
 #[tokio::test]
 #[ignore = "needs the lab"]
 async fn a02_no_program_leads_past_the_gateway() -> Result<()> {
-    // All at once: some of them never hear that nobody answers.
-    let line = |canary: &str| {
+    // All at once: some of them never hear that nobody answers, and where somebody does, some take seconds to begin.
+    let line = |canary: &str, seconds: u32| {
         let run = |line: &&str| {
             let line = line.replace('\'', r"'\''");
             format!(
-                "timeout 5 bash -c '{line}' bash {INTERNET} {canary} </dev/null >/dev/null 2>&1 && echo sent & "
+                "timeout {seconds} bash -c '{line}' bash {INTERNET} {canary} </dev/null >/dev/null 2>&1 && echo sent & "
             )
         };
         PAST_THE_PROXY.iter().map(run).collect::<String>() + "wait"
@@ -176,11 +176,11 @@ async fn a02_no_program_leads_past_the_gateway() -> Result<()> {
         let (ws, began) = (Ws::new(lab, namespace)?, SystemTime::now());
         let (inside, outside, audit) = (canary()?, canary()?, Audit::of(lab, namespace, "caged"));
         ws.up("caged", Project::empty()?.path()).await?;
-        let caged = ws.bash("caged", &line(&inside)).await?.ok()?;
+        let caged = ws.bash("caged", &line(&inside, 5)).await?.ok()?;
         ensure!(!caged.stdout.contains("sent"), "{caged}");
 
         open_pod(lab, namespace, OPEN).await?;
-        lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &line(&outside)]).await?.ok()?;
+        lab.kubectl(&["-n", namespace, "exec", OPEN, "--", "bash", "-c", &line(&outside, 30)]).await?.ok()?;
         eventually(PATIENCE, "the control's connections in the sink", async || {
             let arrived = arrivals_from(lab, namespace, OPEN, began).await?;
             let missing = PORTS_PAST_THE_PROXY

@@ -1,7 +1,7 @@
 //! `ws policy`.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -51,7 +51,7 @@ struct Explain {
 
 /// Show what becomes of a request
 ///
-/// Exits with 0 if it is allowed and with 1 if it is denied. Nothing is sent. For rules that allow the packages of lockfiles, these
+/// Exits with 0 if it is allowed, with 1 if it is denied, and with 3 if its body decides and is not there. Nothing is sent. For rules that allow the packages of lockfiles, these
 /// are the lockfiles in this folder, as with a workspace that is made here.
 #[derive(Debug, clap::Args)]
 struct Test {
@@ -90,14 +90,53 @@ struct Explanation {
     warnings: Vec<Warning>,
 }
 
-/// The JSON of `ws policy test`.
+/// What becomes of a request; the JSON of `ws policy test`.
 #[derive(Serialize)]
-struct Verdict {
-    allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+#[serde(tag = "decision", rename_all = "kebab-case")]
+enum Verdict {
+    Allowed {
+        rule: String,
+    },
+    /// It was not said what its body is.
+    DependsOnBody {
+        rule: String,
+    },
+    Denied {
+        reason: String,
+    },
+}
+
+impl Verdict {
+    fn allowed_by(rule: &Rule) -> Self {
+        Self::Allowed { rule: rule.name.clone() }
+    }
+
+    fn denied(reason: &impl ToString) -> Self {
+        Self::Denied { reason: reason.to_string() }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Allowed { .. } => 0,
+            Self::Denied { .. } => 1,
+            Self::DependsOnBody { .. } => 3,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed { rule } => write!(f, "allowed by rule \"{rule}\""),
+            Self::DependsOnBody { rule } => {
+                write!(
+                    f,
+                    "allowed by rule \"{rule}\" if its body is as the rule says: `--body FILE` tries one"
+                )
+            }
+            Self::Denied { reason } => f.write_str(reason),
+        }
+    }
 }
 
 pub async fn run(args: Args, context: &mut Context) -> Result<u8, Error> {
@@ -111,8 +150,8 @@ async fn explain(args: &Explain, context: &mut Context) -> Result<u8, Error> {
     let class = args.source.read(context).await?;
     // What cannot be compiled is not explained either.
     compiled(&args.source.class, &class.spec.egress)?;
-    let rules: Vec<EgressRule> =
-        class.spec.egress.rules.iter().filter_map(|rule| expand(rule).ok()).collect();
+    let rules = class.spec.egress.rules.iter().map(expand).collect::<Result<Vec<EgressRule>, _>>();
+    let rules = rules.map_err(Error::user)?;
     let explanation = Explanation {
         class: args.source.class.to_string(),
         warnings: lint(&rules),
@@ -153,15 +192,9 @@ async fn test(args: Test, context: &mut Context) -> Result<u8, Error> {
     if ui.json() {
         ui.json_result(&verdict)?;
     } else {
-        let rule = verdict.rule.as_deref().unwrap_or_default();
-        let text = match (&verdict.reason, verdict.allowed) {
-            (Some(reason), true) => format!("allowed by rule \"{rule}\" {reason}"),
-            (Some(reason), false) => reason.clone(),
-            (None, _) => format!("allowed by rule \"{rule}\""),
-        };
-        ui.result(&text)?;
+        ui.result(&verdict.to_string())?;
     }
-    Ok(u8::from(!verdict.allowed))
+    Ok(verdict.exit_code())
 }
 
 fn judge(policy: &Policy, method: &str, url: &str, body: Option<&[u8]>) -> Result<Verdict, Error> {
@@ -172,27 +205,17 @@ fn judge(policy: &Policy, method: &str, url: &str, body: Option<&[u8]>) -> Resul
     let length = body.map_or(Length::None, |body| Length::Bytes(body.len() as u64));
     let request = match Request::absolute(method, &uri, length) {
         Ok(request) => Request { opens_web_socket, ..request },
-        Err(malformed) => return Ok(denied(&malformed)),
+        Err(malformed) => return Ok(Verdict::denied(&malformed)),
     };
-    Ok(match decide(policy, &request) {
-        Ok(Decision::Allowed(allowed)) => allowed_by(allowed.rule(), None),
-        Ok(Decision::NeedsBody(undecided)) => match body {
-            Some(body) => match undecided.decide(&request.host, body) {
-                Ok(allowed) => allowed_by(allowed.rule(), None),
-                Err(reason) => denied(&reason),
-            },
-            None => allowed_by(undecided.rule(), Some("if its body is as the rule says")),
-        },
-        Err(reason) => denied(&reason),
-    })
-}
-
-fn allowed_by(rule: &Rule, condition: Option<&str>) -> Verdict {
-    Verdict { allowed: true, rule: Some(rule.name.clone()), reason: condition.map(str::to_owned) }
-}
-
-fn denied(reason: &impl ToString) -> Verdict {
-    Verdict { allowed: false, rule: None, reason: Some(reason.to_string()) }
+    let decided = match (decide(policy, &request), body) {
+        (Ok(Decision::NeedsBody(undecided)), Some(body)) => undecided.decide(&request.host, body),
+        (Ok(Decision::NeedsBody(undecided)), None) => {
+            return Ok(Verdict::DependsOnBody { rule: undecided.rule().name.clone() });
+        }
+        (Ok(Decision::Allowed(allowed)), _) => Ok(allowed),
+        (Err(denied), _) => Err(denied),
+    };
+    Ok(decided.map_or_else(|denied| Verdict::denied(&denied), |allowed| Verdict::allowed_by(allowed.rule())))
 }
 
 fn compiled(class: &ClassName, egress: &Egress) -> Result<ClassPolicy, Error> {

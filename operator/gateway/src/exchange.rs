@@ -303,14 +303,14 @@ fn come_back(parts: &mut ResponseParts, search: Option<&Search>, rule: &Rule) ->
     inward(&mut parts.headers);
     parts.extensions.clear();
     let Some(search) = search else { return Ok(()) };
-    // A session that was opened with the credential is as good as that for who can send it elsewhere; through here no cookie goes out.
-    parts.headers.remove(SET_COOKIE);
     let shows = |(name, value): (&HeaderName, &HeaderValue)| {
         search.is_in(value.as_bytes()) || search.is_in(name.as_str().as_bytes())
     };
     if is_encoded || parts.headers.iter().any(shows) {
         return Err(Refusal::Reflected(rule.name.clone()));
     }
+    // A session that was opened with the credential is as good as that for who can send it elsewhere; through here no cookie goes out.
+    parts.headers.remove(SET_COOKIE);
     Ok(())
 }
 
