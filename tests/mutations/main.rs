@@ -1,14 +1,13 @@
-//! Turns one defence of the way out off at a time, and shows which cases of the red team go red: a defence whose absence nobody
-//! notices is none.
+//! Turns one defence at a time off, and shows which cases of the red team go red: a defence whose absence nobody notices is none.
 //!
-//! Works on a copy of the tree, with a target folder of its own: the crates' own tests run there, and a gateway is built of it, which
-//! the red team then attacks in the lab. Needs the lab with ws installed. Arguments pick defences by a part of their text, whose rows of
-//! the results are written anew.
+//! Works on a copy of the tree, with a target folder of its own: the crates' own tests run there, and whatever of the installation lacks
+//! the defence is made of it, which the red team then attacks in the lab. Needs the lab with ws installed from the chart. Arguments pick
+//! defences by a part of their text, whose rows of the results are written anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
+    fs, iter,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -16,12 +15,17 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use ws_tests::{lab::Lab, redteam::codes};
 
-use self::{attack::Attack, tree::Tree};
+use self::{
+    attack::{Attack, Part},
+    tree::Tree,
+};
 
 mod attack;
 mod tree;
 
-const DEFENCES: &str = include_str!("defences.yaml");
+/// Those of the way out, and those of what a workspace is in.
+const DEFENCES: [&str; 3] =
+    [include_str!("defences.yaml"), include_str!("web_sockets.yaml"), include_str!("containment.yaml")];
 const RESULTS: &str = "tests/mutations/results.md";
 const HEAD: &str = "# What goes red when a defence is off\n\nWritten by `make redteam-mutations`. The cases are those of the \
                     [red team](../redteam.md) whose tests fail without it, in the lab or beside the code.\n\n\
@@ -36,43 +40,85 @@ type Failures = BTreeMap<String, String>;
 #[serde(deny_unknown_fields)]
 struct Mutation {
     defence: String,
-    /// Of the red team: those that are tried in the lab, where the gateway alone lacks it.
+    /// Of the red team: those that are tried in the lab, where that part of the installation lacks it which the file is of. Tests without a
+    /// code are named by how they begin.
     cases: Vec<String>,
-    file: std::path::PathBuf,
+    file: PathBuf,
     /// Stands in the file once.
+    find: String,
+    replace: String,
+    /// What has to be changed beside it, so that an attack is seen which something else would stop.
+    #[serde(default)]
+    also: Vec<Edit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    file: PathBuf,
     find: String,
     replace: String,
 }
 
-#[expect(clippy::print_stdout, reason = "that is what it is for")]
+impl Mutation {
+    /// All changes: a file, what is looked for there, and what takes its place.
+    fn edits(&self) -> impl Iterator<Item = (&Path, &str, &str)> {
+        let Self { file, find, replace, also, .. } = self;
+        let first = (file.as_path(), find.as_str(), replace.as_str());
+        let others = also.iter().map(|Edit { file, find, replace }| (file.as_path(), &**find, &**replace));
+        iter::once(first).chain(others)
+    }
+
+    /// What of the installation lacks the defence.
+    fn parts(&self) -> Result<BTreeSet<Part>> {
+        self.edits().map(|(file, ..)| Part::of(file)).collect()
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let parts: Vec<String> = std::env::args().skip(1).collect();
-    let all: Vec<Mutation> = serde_yaml::from_str(DEFENCES)?;
+    let all = defences()?;
     let root = output(Command::new("git").args(["rev-parse", "--show-toplevel"]))?;
     let root = Path::new(root.trim());
     let (tree, lab) = (Tree::copy(root)?, Lab::running().await?);
     for mutation in &all {
-        tree.mutated(mutation)?;
+        tree.without(mutation)?.undo()?;
     }
     let is_chosen = |mutation: &&Mutation| {
         parts.is_empty() || parts.iter().any(|part| mutation.defence.contains(part.as_str()))
     };
     let chosen: Vec<&Mutation> = all.iter().filter(is_chosen).collect();
-
     let mut attack = Attack::on(&lab, root)?;
-    let cases: BTreeSet<&str> =
-        chosen.iter().flat_map(|mutation| &mutation.cases).map(String::as_str).collect();
-    attack.deploy(&tree.gateway()?).await?;
-    let mut noticed = tree.failed()?;
-    noticed.extend(attack.failed(cases)?);
+    let shown = show(&chosen, &all, &tree, &mut attack, &root.join(RESULTS)).await;
+    let restored = attack.restore().await;
+    shown.and(restored)
+}
+
+fn defences() -> Result<Vec<Mutation>> {
+    let mut all = Vec::new();
+    for list in DEFENCES {
+        all.extend(serde_yaml::from_str::<Vec<Mutation>>(list)?);
+    }
+    Ok(all)
+}
+
+/// Tries the chosen defences, and writes their rows.
+#[expect(clippy::print_stdout, reason = "that is what it is for")]
+async fn show(
+    chosen: &[&Mutation],
+    all: &[Mutation],
+    tree: &Tree,
+    attack: &mut Attack<'_>,
+    results: &Path,
+) -> Result<()> {
+    let noticed = with_all(chosen, tree, attack).await?;
     ensure!(noticed.is_empty(), "with all defences on, these fail: {}", told(&noticed));
 
     let mut rows = BTreeMap::new();
     let (mut unnoticed, mut untried) = (0, Vec::new());
-    let results = root.join(RESULTS);
     for mutation in chosen {
-        let noticed = match without(mutation, &tree, &mut attack).await {
+        let noticed = match without(mutation, tree, attack).await {
             Ok(noticed) => noticed,
             // The others have their rows all the same.
             Err(error) => {
@@ -84,12 +130,26 @@ async fn main() -> Result<()> {
         let row = row(mutation, &noticed);
         print!("{row}");
         rows.insert(mutation.defence.as_str(), row);
-        let before = fs::read_to_string(&results).unwrap_or_default();
-        fs::write(&results, table(&all, &rows, &before))?;
+        let before = fs::read_to_string(results).unwrap_or_default();
+        fs::write(results, table(all, &rows, &before))?;
     }
     ensure!(untried.is_empty(), "these could not be tried:\n{}", untried.join("\n"));
     ensure!(unnoticed == 0, "{unnoticed} defences may be off unnoticed");
     Ok(())
+}
+
+/// The tests that fail with all defences on, each where the parts are made of the tree that are when it is tried.
+async fn with_all(chosen: &[&Mutation], tree: &Tree, attack: &mut Attack<'_>) -> Result<Failures> {
+    let mut cases: BTreeMap<BTreeSet<Part>, BTreeSet<&str>> = BTreeMap::new();
+    for mutation in chosen.iter().filter(|mutation| !mutation.cases.is_empty()) {
+        cases.entry(mutation.parts()?).or_default().extend(mutation.cases.iter().map(String::as_str));
+    }
+    let mut failed = tree.failed()?;
+    for (parts, cases) in cases {
+        attack.deploy(tree, &parts).await?;
+        failed.extend(attack.failed(cases)?);
+    }
+    Ok(failed)
 }
 
 /// The tests that fail without a defence.
@@ -104,7 +164,7 @@ async fn without(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> R
 async fn noticed(mutation: &Mutation, tree: &Tree, attack: &mut Attack<'_>) -> Result<Failures> {
     let mut noticed = tree.failed()?;
     if !mutation.cases.is_empty() {
-        attack.deploy(&tree.gateway()?).await?;
+        attack.deploy(tree, &mutation.parts()?).await?;
         noticed.extend(attack.failed(mutation.cases.iter().map(String::as_str))?);
     }
     Ok(noticed)
@@ -181,10 +241,13 @@ mod tests {
     #[test]
     fn each_defence_is_found_once() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let all: Vec<Mutation> = serde_yaml::from_str(DEFENCES).unwrap();
-        for Mutation { defence, file, find, .. } in &all {
-            let found = fs::read_to_string(root.join(file)).unwrap().matches(find.as_str()).count();
-            assert_eq!(found, 1, "{defence}: `{find}` in {}", file.display());
+        let all = defences().unwrap();
+        for mutation in &all {
+            for (file, find, _) in mutation.edits() {
+                let found = fs::read_to_string(root.join(file)).unwrap().matches(find).count();
+                assert_eq!(found, 1, "{}: `{find}` in {}", mutation.defence, file.display());
+            }
+            mutation.parts().unwrap();
         }
         let texts: BTreeSet<_> = all.iter().map(|mutation| &mutation.defence).collect();
         assert_eq!(texts.len(), all.len());

@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use crate::{Failures, Mutation, failures, output};
 
 /// The crates whose own tests have to notice.
-const CRATES: [&str; 3] = ["ws-policy", "ws-gateway", "ws-agent"];
+const CRATES: [&str; 4] = ["ws-policy", "ws-gateway", "ws-agent", "ws-operator"];
 /// Beside those within them, of the policy's crate.
 const REGISTRIES: &str = "registries";
+/// The programs that their tests are in: that one, three libraries' and three servers'.
+const PROGRAMS: usize = 7;
 /// As in .cargo/config.toml, for the image holds nothing but the program. That code is left without use is the point.
 const FLAGS: &str = "-C target-feature=+crt-static --cap-lints=warn";
 /// What timeout(1) ends with when it had to end something.
@@ -27,12 +29,9 @@ pub(crate) struct Tree {
     target: PathBuf,
 }
 
-/// A file that is to be as it was.
+/// Files that are to be as they were, the last changed first.
 #[must_use]
-pub(crate) struct Off {
-    file: PathBuf,
-    code: String,
-}
+pub(crate) struct Off(Vec<(PathBuf, String)>);
 
 impl Tree {
     /// What git knows of the tree at `root`, as it is there now.
@@ -43,51 +42,47 @@ impl Tree {
         Ok(Self { folder, target: root.join("target/mutations") })
     }
 
-    /// The file of a mutation as it is, and as it is with the defence off.
-    pub(crate) fn mutated(&self, mutation: &Mutation) -> Result<(String, String)> {
-        let Mutation { file, find, replace, .. } = mutation;
-        let code =
-            fs::read_to_string(self.folder.path().join(file)).with_context(|| file.display().to_string())?;
-        let places = code.matches(find).count();
-        ensure!(places == 1, "`{find}` stands {places} times in {}", file.display());
-        let mutated = code.replace(find, replace);
-        Ok((code, mutated))
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Turns a defence off.
     pub(crate) fn without(&self, mutation: &Mutation) -> Result<Off> {
-        let (code, mutated) = self.mutated(mutation)?;
-        let file = self.folder.path().join(&mutation.file);
-        fs::write(&file, mutated)?;
-        Ok(Off { file, code })
+        let mut off = Off(Vec::new());
+        for (file, find, replace) in mutation.edits() {
+            let file = self.root().join(file);
+            let code = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let places = code.matches(find).count();
+            ensure!(places == 1, "`{find}` stands {places} times in {}", file.display());
+            fs::write(&file, code.replace(find, replace))?;
+            off.0.insert(0, (file, code));
+        }
+        Ok(off)
     }
 
     /// The crates' own tests that fail, each with what it printed.
     pub(crate) fn failed(&self) -> Result<Failures> {
-        let ran = self.cargo(&["test", "--lib", "--test", REGISTRIES, "--no-fail-fast"])?;
+        let ran = self.cargo(&["test", "--lib", "--bins", "--test", REGISTRIES, "--no-fail-fast"])?;
         let printed = String::from_utf8_lossy(&ran.stdout);
         let mut failed = failures(&printed);
         if ran.status.code() == Some(TIMED_OUT) {
             failed.insert("the tests do not end".to_owned(), format!("after {LIMIT} seconds"));
         } else {
             let results = printed.matches("test result: ").count();
-            ensure!(
-                results == CRATES.len() + 1,
-                "it does not compile: {}",
-                String::from_utf8_lossy(&ran.stderr)
-            );
+            ensure!(results == PROGRAMS, "it does not compile: {}", String::from_utf8_lossy(&ran.stderr));
         }
         Ok(failed)
     }
 
-    /// The gateway, built of it.
-    pub(crate) fn gateway(&self) -> Result<PathBuf> {
+    /// One of the servers, built of it.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
         let built = self.cargo(&["build", "--bins"])?;
         ensure!(built.status.success(), "it does not compile: {}", String::from_utf8_lossy(&built.stderr));
         let host = output(Command::new("rustc").arg("-vV"))?;
         let host =
             host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-        Ok(self.target.join(host).join("debug/ws-gateway"))
+        Ok(self.target.join(host).join("debug").join(name))
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<Output> {
@@ -95,13 +90,14 @@ impl Tree {
         cargo.args([LIMIT, "cargo"]).args(arguments).arg("--locked");
         cargo.args(CRATES.iter().flat_map(|name| ["-p", name])).current_dir(self.folder.path());
         cargo.env("CARGO_TARGET_DIR", &self.target).env("RUSTFLAGS", FLAGS);
-        cargo.env("CARGO_PROFILE_DEV_STRIP", "symbols");
+        // What a snapshot should be is not written down: nobody looks at it here.
+        cargo.env("CARGO_PROFILE_DEV_STRIP", "symbols").env("INSTA_UPDATE", "no");
         cargo.output().context("starting cargo")
     }
 }
 
 impl Off {
     pub(crate) fn undo(self) -> Result<()> {
-        Ok(fs::write(self.file, self.code)?)
+        self.0.into_iter().try_for_each(|(file, code)| Ok(fs::write(file, code)?))
     }
 }
