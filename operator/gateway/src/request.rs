@@ -33,6 +33,11 @@ impl Destination {
     pub fn is_gateway(&self) -> bool {
         self.host.as_str() == OWN_HOST && self.port == OWN_PORT
     }
+
+    /// Whether it is what a client in TLS says that it wants to reach.
+    pub fn is_named(&self, in_tls: Option<&str>) -> bool {
+        in_tls.is_some_and(|named| Host::parse(named).as_ref() == Ok(&self.host))
+    }
 }
 
 /// Why a request on a tunnel is not taken.

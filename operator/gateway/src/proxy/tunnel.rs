@@ -30,7 +30,6 @@ use ws_api::egress::Scheme;
 use ws_policy::{
     class::Policy,
     decide::{Allowed, Tunnel, decide_tunnel},
-    host::Host,
 };
 
 mod passthrough;
@@ -193,8 +192,7 @@ impl Inspected {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        let named = start.client_hello().server_name().map(Host::parse);
-        let is_directed = named.is_some_and(|named| named.as_ref() == Ok(&self.destination.host));
+        let is_directed = self.destination.is_named(start.client_hello().server_name());
         let config = self.proxy.authority.server(&self.destination.host).map_err(io::Error::other)?;
         Ok((start.into_stream(config).await?, Spoken { scheme: Scheme::Https, is_directed }))
     }
