@@ -7,11 +7,13 @@ const MONTHS: [&str; 12] =
 pub fn seconds(date: &str) -> Option<i64> {
     let words: Vec<_> = date.trim().split([' ', '-']).filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match words.as_slice() {
-        [_, day, month, year, time, "GMT"] => (day, month, year, time),
-        [_, month, day, time, year] => (day, month, year, time),
+        [_, day, month, year, time, "GMT"] => (*day, *month, *year, *time),
+        // The library does not look at what stands between a year of two digits and the time.
+        [_, day, month, both, "GMT"] => (*day, *month, both.get(..2)?, both.get(3..)?),
+        [_, month, day, time, year] => (*day, *month, *year, *time),
         _ => return None,
     };
-    let month = MONTHS.iter().position(|name| name == month)?;
+    let month = MONTHS.iter().position(|name| *name == month)?;
     let year = match (year.len(), number(year)?) {
         (2, short @ ..70) => 2_000 + short,
         (2, short) => 1_900 + short,

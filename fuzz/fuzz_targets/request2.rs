@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use http::{HeaderMap, Response, header::HOST, request::Parts};
+use http::{Response, header::HOST, request::Parts};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,19 +16,30 @@ use libfuzzer_sys::fuzz_target;
 use tokio::{runtime::Builder, task::yield_now};
 use ws_policy::request::Length;
 
-use crate::{asked::judged, request::length, written::Written};
+use crate::{asked::judged, request::length, written::size};
 
 mod asked;
+mod fixed;
 #[allow(dead_code)]
 #[path = "../../operator/gateway/src/headers.rs"]
 mod headers;
 #[allow(dead_code)]
 #[path = "../../operator/gateway/src/request.rs"]
 mod request;
+#[allow(dead_code)]
 mod written;
 
 const MAX_HEAD: u32 = 16 << 10;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// What a header block says of where its request goes.
+#[derive(Debug, Default)]
+struct Written {
+    method: Vec<u8>,
+    path: Option<Vec<u8>>,
+    authority: Option<Vec<u8>>,
+    hosts: Vec<Vec<u8>>,
+}
 
 /// Heads with the lengths of what follows them, and the bytes of all bodies.
 type Read = (Vec<(Parts, Length)>, usize);
@@ -101,6 +112,19 @@ fn says(head: &Parts, written: &Written) -> bool {
         && hosts.eq(written.hosts.iter().map(Vec::as_slice))
 }
 
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+impl Written {
+    /// Reads a block, unless it is compressed.
+    fn read(block: &[u8]) -> Option<Self> {
+        let mut written = Self::default();
+        for (name, value) in written::fields(block)? {
+            match name.as_slice() {
+                b":method" => written.method = value,
+                b":path" => written.path = Some(value),
+                b":authority" => written.authority = Some(value),
+                b"host" => written.hosts.push(value),
+                _ => {}
+            }
+        }
+        Some(written)
+    }
 }

@@ -1,100 +1,111 @@
 //! A plain reading of HTTP/2 (RFC 9113) and of header blocks (RFC 7541) in which nothing is compressed.
 
-const HEADERS: u8 = 1;
+use http::HeaderMap;
+
+use crate::fixed::FIXED;
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
+pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 32;
 
-/// What a header block says of where its request goes.
-#[derive(Debug, Default)]
-pub struct Written {
-    pub method: Vec<u8>,
-    pub path: Option<Vec<u8>>,
-    pub authority: Option<Vec<u8>>,
-    pub hosts: Vec<Vec<u8>>,
+/// Name and value.
+pub type Field = (Vec<u8>, Vec<u8>);
+
+/// A frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    content: &'a [u8],
 }
 
-/// The header blocks among frames, also those that no server takes.
-pub fn blocks(mut frames: &[u8]) -> Vec<Vec<u8>> {
+impl Frame<'_> {
+    /// What it holds beside its padding and its place among the others.
+    pub fn content(&self) -> Option<&[u8]> {
+        let (padding, content) = if self.flags & PADDED == 0 {
+            (0, self.content)
+        } else {
+            let (padding, content) = self.content.split_first()?;
+            (usize::from(*padding), content)
+        };
+        let content = content.get(..content.len().checked_sub(padding)?)?;
+        content.get(if self.kind == HEADERS && self.flags & PRIORITY != 0 { 5 } else { 0 }..)
+    }
+}
+
+/// The frames that are there whole.
+pub fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_first_chunk::<9>()?;
+        let [a, b, c, kind, flags, stream @ ..] = *head;
+        let (content, rest) =
+            rest.split_at_checked(usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c))?;
+        bytes = rest;
+        // The first bit means nothing.
+        Some(Frame { kind, flags, stream: u32::from_be_bytes(stream) & !(1 << 31), content })
+    })
+}
+
+/// The header blocks among frames, also those that nobody takes.
+pub fn blocks(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut blocks, mut is_open) = (Vec::<Vec<u8>>::new(), false);
-    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = frames {
-        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-        let Some((content, after)) = rest.split_at_checked(length) else { break };
-        match (*kind, blocks.last_mut()) {
+    for frame in frames(bytes) {
+        match (frame.kind, blocks.last_mut()) {
             (CONTINUATION, Some(block)) if is_open => {
-                block.extend(content);
-                is_open = flags & END_HEADERS == 0;
+                block.extend(frame.content);
+                is_open = frame.flags & END_HEADERS == 0;
             }
             (HEADERS, _) => {
-                blocks.push(unpadded(content, *flags).unwrap_or_default().to_vec());
-                is_open = flags & END_HEADERS == 0;
+                blocks.push(frame.content().unwrap_or_default().to_vec());
+                is_open = frame.flags & END_HEADERS == 0;
             }
             _ => {}
         }
-        frames = after;
     }
     blocks
 }
 
-fn unpadded(content: &[u8], flags: u8) -> Option<&[u8]> {
-    let (padding, content) = if flags & PADDED == 0 {
-        (0, content)
-    } else {
-        let (padding, content) = content.split_first()?;
-        (usize::from(*padding), content)
-    };
-    let content = content.get(..content.len().checked_sub(padding)?)?;
-    content.get(if flags & PRIORITY == 0 { 0 } else { 5 }..)
-}
-
-impl Written {
-    /// Reads a block, unless it is compressed.
-    pub fn read(mut block: &[u8]) -> Option<Self> {
-        let mut written = Self::default();
-        while let [first, ..] = block {
-            let (name, value) = match first {
-                0x80.. => {
-                    let (name, value) = fixed(number(&mut block, 7)?)?;
-                    (name.to_vec(), value.to_vec())
-                }
-                // A new size of a table that is not used.
-                0x20..0x40 => {
-                    number(&mut block, 5)?;
-                    continue;
-                }
-                _ => {
-                    let name = match number(&mut block, if *first & 0x40 == 0 { 4 } else { 6 })? {
-                        0 => text(&mut block)?,
-                        index => fixed(index)?.0.to_vec(),
-                    };
-                    (name, text(&mut block)?)
-                }
-            };
-            match name.as_slice() {
-                b":method" => written.method = value,
-                b":path" => written.path = Some(value),
-                b":authority" => written.authority = Some(value),
-                b"host" => written.hosts.push(value),
-                _ => {}
+/// Reads a block, unless it is compressed.
+pub fn fields(mut block: &[u8]) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    while let [first, ..] = block {
+        let (name, value) = match first {
+            0x80.. => {
+                let (name, value) = fixed(number(&mut block, 7)?)?;
+                (name.to_vec(), value.to_vec())
             }
-        }
-        Some(written)
+            // A new size of a table that is not used.
+            0x20..0x40 => {
+                number(&mut block, 5)?;
+                continue;
+            }
+            _ => {
+                let name = match number(&mut block, if *first & 0x40 == 0 { 4 } else { 6 })? {
+                    0 => text(&mut block)?,
+                    index => fixed(index)?.0.to_vec(),
+                };
+                (name, text(&mut block)?)
+            }
+        };
+        fields.push((name, value));
     }
+    Some(fields)
 }
 
-/// Of the static table, what is looked for here. Of the dynamic one, nothing.
+/// Of the static table. Of the dynamic one, nothing.
 fn fixed(index: usize) -> Option<(&'static [u8], &'static [u8])> {
-    Some(match index {
-        1 => (b":authority", b""),
-        2 => (b":method", b"GET"),
-        3 => (b":method", b"POST"),
-        4 => (b":path", b"/"),
-        5 => (b":path", b"/index.html"),
-        38 => (b"host", b""),
-        6..=61 => (b"other", b""),
-        _ => return None,
-    })
+    let (name, value) = FIXED.get(index.checked_sub(1)?)?;
+    Some((name.as_bytes(), value.as_bytes()))
+}
+
+/// What headers take, as an end counts them that says how much it takes (RFC 9113 §6.5.2).
+pub fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
 fn text(block: &mut &[u8]) -> Option<Vec<u8>> {
