@@ -128,19 +128,8 @@ mod exchange {
     }
 }
 mod refusal {
+    pub use ws_api::reason::Reason;
     use ws_policy::request::Malformed;
-
-    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-    pub enum Reason {
-        BodyTooLong,
-        BrokenOff,
-        CredentialReflected,
-        Idle,
-        Malformed,
-        Overloaded,
-        Revoked,
-        SlowBody,
-    }
 
     pub enum Refusal {
         Malformed,
