@@ -46,7 +46,7 @@ async fn c01_there_is_no_credential_to_find() -> Result<()> {
         // Its connections are carried by `exec`, whose processes get the container's variables.
         let session = Stock::up(lab, namespace, "bare").await?;
         // Everything that a user of the pod can read: environments, files, tokens.
-        let search = r"env; cat /proc/*/environ 2>/dev/null | tr '\0' '\n'; ls -A /var/run/secrets /run/secrets 2>&1;
+        let search = r"env; cat /proc/*/environ 2>/dev/null | tr '\0' '\n'; ls -AR /var/run/secrets /run/secrets 2>&1;
             grep -rIl --exclude-dir=proc --exclude-dir=sys -e 'PRIVATE KEY' -e 'kubernetes.io/serviceaccount' \
                 /home /tmp /run /etc /root /var/lib /ws 2>/dev/null; true";
         let carried = session.run(&[], &["pgrep -fc '[w]s-agent stdio'; test -r /ws/ws-agent || echo hidden"]);

@@ -159,7 +159,7 @@ mod tests {
             r#"ws_gateway_decisions_total{decision="denied",reason="ip-literal"} 1"#,
             r#"ws_gateway_status_patches_total{outcome="conflict"} 1"#,
             "ws_gateway_connections 0",
-            "ws_gateway_crowded_total 0",
+            "ws_gateway_connections_rejected_total 0",
             r#"ws_gateway_watched_objects{kind="pods"} 3"#,
             "ws_gateway_audit_lost_total 0",
             "ws_gateway_canary_connections_total 0",

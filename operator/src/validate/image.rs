@@ -141,7 +141,8 @@ fn is_host(host: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    name.split('.').all(label) && port.parse::<u16>().is_ok()
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    name.split('.').all(label) && is_port
 }
 
 /// A path component of the distribution specification: lower-case words, joined by `.`, `_`, `__` or dashes.
@@ -212,6 +213,7 @@ mod tests {
             "ghcr.io/acme/app:1:2",
             "http://ghcr.io/x",
             "ghcr.io:99999/x",
+            "ghcr.io:+80/x",
             "x\n",
             "-x",
             "x/.hidden",
