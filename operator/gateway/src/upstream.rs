@@ -32,7 +32,7 @@ const IDLE_PER_HOST: usize = MAX_CONNECTIONS;
 
 /// Bytes that wait on a connection of HTTP/1.1 for a workspace that does not read, up to three times: as they were read, and as two pieces
 /// on their way.
-const UNREAD: usize = 32 << 10;
+const UNREAD: usize = 64 << 10;
 /// Bytes that are under way on one HTTP/2 connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes that are under way on one stream of it.
