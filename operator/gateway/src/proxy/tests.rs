@@ -305,7 +305,7 @@ async fn http_2_is_closed_and_recorded() {
 }
 
 #[tokio::test]
-async fn b12_a_second_request_on_a_connection_is_not_served() {
+async fn b12_nothing_after_a_refusal_is_served() {
     let gateway = gateway().await;
     let request = "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let answer = gateway.send(request.repeat(3).as_bytes()).await;
