@@ -23,7 +23,7 @@ pub struct Args {
 struct Named {
     name: String,
     #[serde(flatten)]
-    preset: Preset,
+    preset: &'static Preset,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Error> {
@@ -50,8 +50,6 @@ fn named(name: &str) -> Result<Named, Error> {
     let preset = Preset::named(name).ok_or_else(|| {
         Error::user(format!("there is no preset `{name}`")).hinted("`ws presets` lists them")
     })?;
-    let preset = preset
-        .map_err(|error| Error::internal(format!("preset `{name}` cannot be read: {}", chain(&error))))?;
     Ok(Named { name: name.to_owned(), preset })
 }
 

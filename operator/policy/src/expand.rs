@@ -104,13 +104,11 @@ fn each(path: &str, placeholder: &str, values: &[String]) -> Vec<String> {
 }
 
 fn known(name: &str) -> Result<Preset, String> {
-    match Preset::named(name) {
-        Some(preset) => preset.map_err(|error| format!("preset \"{name}\" cannot be read: {error}")),
-        None => Err(format!(
-            "there is no preset \"{name}\"; there are {}",
-            Preset::names().collect::<Vec<_>>().join(", ")
-        )),
-    }
+    let unknown = || {
+        let names: Vec<_> = Preset::names().collect();
+        format!("there is no preset \"{name}\"; there are {}", names.join(", "))
+    };
+    Preset::named(name).cloned().ok_or_else(unknown)
 }
 
 fn bearer() -> Injection {

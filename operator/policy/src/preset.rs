@@ -1,6 +1,6 @@
 //! Reviewed lists of requests that ship with ws, one data file each.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 use ws_api::egress::{Budget, Requests};
@@ -25,6 +25,12 @@ const FILES: &[(&str, &str)] = &[
     ("openrouter", include_str!("../presets/openrouter.yaml")),
     ("pypi", include_str!("../presets/pypi.yaml")),
 ];
+
+/// Those files, read. A test sees that none is left out.
+static PRESETS: LazyLock<BTreeMap<&str, Preset>> = LazyLock::new(|| {
+    let read = |(name, file): &(&'static str, &str)| Some((*name, serde_yaml::from_str(file).ok()?));
+    FILES.iter().filter_map(read).collect()
+});
 
 /// A preset.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -76,16 +82,27 @@ pub struct Injection {
 impl Preset {
     /// The names of all presets, in order.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        FILES.iter().map(|(name, _)| *name)
+        PRESETS.keys().copied()
     }
 
     /// The preset of this name.
-    ///
-    /// # Errors
-    ///
-    /// If the file that ships with ws cannot be read: a defect of ws.
-    pub fn named(name: &str) -> Option<Result<Self, serde_yaml::Error>> {
-        let (_, file) = FILES.iter().find(|(other, _)| *other == name)?;
-        Some(serde_yaml::from_str(file))
+    pub fn named(name: &str) -> Option<&'static Self> {
+        PRESETS.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_preset() {
+        for (name, file) in FILES {
+            let read = serde_yaml::from_str::<Preset>(file);
+            assert_eq!(read.as_ref().ok(), Preset::named(name), "{name}: {read:?}");
+            let mut keys =
+                read.unwrap().environment.into_iter().filter(|(variable, _)| variable.ends_with("_KEY"));
+            assert!(keys.all(|(_, value)| value == format!("{PLACEHOLDER}:{name}")), "{name}");
+        }
     }
 }

@@ -67,7 +67,7 @@ pub fn class(class: ClassName, egress: &Egress) -> Result<ClassPolicy, Vec<Probl
 }
 
 fn rule(written: &EgressRule) -> Result<Rule, String> {
-    let preset = written.preset.as_ref().and_then(|name| Some((name, Preset::named(name)?.ok()?)));
+    let preset = written.preset.as_ref().and_then(|name| Some((name, Preset::named(name)?)));
     // Without a credential to put in, a placeholder would only hide that there is none.
     let environment = preset.as_ref().filter(|_| written.credential.is_some());
     let environment = environment.map(|(_, preset)| preset.environment.clone()).unwrap_or_default();
