@@ -78,7 +78,7 @@ enum Answer {
 impl Proxy {
     /// Serves the proxy port until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let sources = Sources::default();
+        let sources = Sources::new(LIMITS.connections);
         let proxy = Arc::new(self);
         drain::serve(listener, LIMITS, shutdown, |stream, peer, closing| {
             connection::serve(proxy.clone(), stream, peer.ip().to_canonical(), sources.clone(), closing)
