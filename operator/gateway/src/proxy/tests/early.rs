@@ -1,41 +1,18 @@
 //! A host that answers before it has the body, and goes on reading.
 
-use std::io::Write as _;
-
 use super::{
-    passing::{Server, rule},
+    passing::{rule, server_that},
     *,
 };
 use crate::testing::policies_with;
-
-/// Answers each request once its head is there, and keeps what follows as well.
-async fn hasty_server() -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let got = Shared::default();
-    let sink = got.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut sink = sink.clone();
-            tokio::spawn(async move {
-                let mut bytes = [0; 4_096];
-                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
-                    sink.write_all(&bytes[..length]).unwrap();
-                    if bytes.starts_with(b"POST") {
-                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-                    }
-                }
-            });
-        }
-    });
-    Server { port, got }
-}
 
 #[tokio::test]
 async fn b20_what_follows_an_early_answer_is_counted_as_well() {
     const BODY: usize = 1_000;
     const BUDGET: usize = 4_000;
-    let (gateway, server) = (gateway().await, hasty_server().await);
+    const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let server = server_that(|read| read.starts_with(b"POST"), DONE).await;
+    let gateway = gateway().await;
     let mut rule = rule(&server, &json!({"methods": ["POST"], "paths": ["/"], "body": {"max": "1Ki"}}));
     rule["budget"] = json!({"upload": BUDGET.to_string()});
     gateway.judge.send_replace(policies_with(&json!([rule])));

@@ -5,6 +5,9 @@ use crate::testing::{class, policies_with};
 
 mod broken;
 
+/// What of a connection a server answers, as it is read.
+pub type Answers = fn(&[u8]) -> bool;
+
 /// A server that answers each request with `answer` and keeps what it got.
 pub struct Server {
     pub port: u16,
@@ -12,6 +15,11 @@ pub struct Server {
 }
 
 pub async fn server(answer: &'static str) -> Server {
+    server_that(|_| true, answer).await
+}
+
+/// The same, but it `answers` only some of what it reads.
+pub async fn server_that(answers: Answers, answer: &'static str) -> Server {
     use std::io::Write as _;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -25,7 +33,9 @@ pub async fn server(answer: &'static str) -> Server {
                 let mut bytes = [0; 4_096];
                 while let Ok(length @ 1..) = stream.read(&mut bytes).await {
                     sink.write_all(&bytes[..length]).unwrap();
-                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if answers(&bytes[..length]) {
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
                 }
             });
         }
