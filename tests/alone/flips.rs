@@ -13,6 +13,7 @@ use ws_tests::{
     namespace::with_namespace,
     probe::canary,
     project::Project,
+    tunnel::with_connect,
     ws::Ws,
 };
 
@@ -29,32 +30,16 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// Asks a host without end, with a connection for each question and with one for all, until there is a file `~/stop`. Prints when each
 /// question began, in seconds since 1970, and the status of its answer; 0 is none.
 const CLIENT: &str = r#"
-import json, os, socket, ssl, sys, threading, time
+import json, sys, threading, time
 host, page = sys.argv[1:]
-address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
-context = ssl.create_default_context()
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 stop, end, asked = os.path.expanduser("~/stop"), time.time() + 280, []
-
-def connect():
-    stream = socket.create_connection((address, int(port)), 5)
-    stream.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        byte = stream.recv(1)
-        if not byte:
-            raise OSError("it broke off")
-        head += byte
-    if b" 200 " not in head.split(b"\r\n")[0]:
-        raise PermissionError
-    return context.wrap_socket(stream, server_hostname=host)
 
 def ask(keeps):
     stream = None
     while time.time() < end and not os.path.exists(stop):
         began, status = time.time(), 0
         try:
-            stream = stream or connect()
+            stream = stream or connect(host, 5)
             stream.sendall(f"GET /{page} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             # The host's page ends like this, and a refusal with its connection.
             answer = stream.recv(65536)
@@ -120,7 +105,8 @@ async fn b28_nothing_is_allowed_two_seconds_after_it_was_denied() -> Result<()> 
             (Ws::new(lab, namespace)?, Audit::of(lab, namespace, "out"), Project::empty()?);
         ws.run_in(project.path(), &["up", "--name", "out", "--class", &class, "--detach"]).await?.ok()?;
         let page = canary()?;
-        let attach = ["attach", "out", "--", "python3", "-c", CLIENT, "docs.example", &page];
+        let client = with_connect(CLIENT);
+        let attach = ["attach", "out", "--", "python3", "-c", &client, "docs.example", &page];
         let client = run(ws.command(project.path(), &attach), LIMIT);
         let flips = async {
             let denials = flip(lab, &class, &rules).await;

@@ -13,6 +13,7 @@ use ws_tests::{
     namespace::with_namespace,
     probe::canary,
     project::Project,
+    tunnel::with_connect,
     wait::{PATIENCE, eventually},
     ws::Ws,
 };
@@ -140,27 +141,13 @@ async fn b20_b26_what_a_gateway_that_is_killed_let_pass_stays_spent() -> Result<
 /// Sends bodies that are looked into, which a gateway has to keep until they are whole: all there is room for of one workspace, each but
 /// for its last byte. Prints how that ended.
 const HOLD: &str = r#"
-import os, socket, ssl, sys
+import sys
 host, path = sys.argv[1:]
-address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
-context = ssl.create_default_context()
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 SIZE, BEGIN, held = 8 << 20, b'{"model": "m", "more": "', []
-
-def connect():
-    stream = socket.create_connection((address, int(port)), 20)
-    stream.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        byte = stream.recv(1)
-        if not byte:
-            raise OSError("it broke off")
-        head += byte
-    return context.wrap_socket(stream, server_hostname=host)
 
 try:
     for _ in range(4):
-        held.append(connect())
+        held.append(connect(host, 20))
         head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {SIZE}\r\n\r\n"
         held[-1].sendall(head.encode() + BEGIN + b"x" * (SIZE - len(BEGIN) - 1))
     print("answered" if held[0].recv(1) else "broke off")
@@ -210,7 +197,8 @@ async fn runs_out_of_memory() -> Result<()> {
         };
         gets_out().await?;
         let path = format!("/upload/{inspected}");
-        let hold = ["attach", "out", "--", "python3", "-c", HOLD, HOST, &path];
+        let hold = with_connect(HOLD);
+        let hold = ["attach", "out", "--", "python3", "-c", &hold, HOST, &path];
         let ask = format!(
             "for _ in $(seq 20); do curl -s --max-time 1 https://hidden.example/{denied}; sleep 0.2; done; true"
         );

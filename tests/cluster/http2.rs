@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use ws_tests::{class::reading, probe::canary};
+use ws_tests::{class::reading, probe::canary, tunnel::with_connect};
 
 use crate::{
     audited::these_alone_are_told,
@@ -21,20 +21,10 @@ const HOST: &str = "docs.example";
 /// How heads of answers begin that say 200 and 404 (RFC 7541 appendix A).
 const ANSWERED: [&str; 2] = ["answer 88", "answer 8d"];
 
-/// Speaks HTTP/2 to `$1` and begins a head that does not end (RFC 9113 §6.10); prints after how many bytes the gateway ended it.
-const ENDLESS: &str = r#"python3 - "$1" <<'END'
-import os, socket, ssl, sys
-host = sys.argv[1]
-address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
-stream = socket.create_connection((address, int(port)), 10)
-stream.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
-head = b""
-while not head.endswith(b"\r\n\r\n"):
-    head += stream.recv(1)
-context = ssl.create_default_context()
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-context.set_alpn_protocols(["h2"])
-stream = context.wrap_socket(stream, server_hostname=host)
+/// Speaks HTTP/2 to the host and begins a head that does not end (RFC 9113 §6.10); prints after how many bytes the gateway ended it.
+const ENDLESS: &str = r#"
+import sys
+stream = connect(sys.argv[1], protocols=["h2"])
 assert stream.selected_alpn_protocol() == "h2"
 
 def frame(kind, flags, number, payload):
@@ -51,7 +41,6 @@ try:
     print("never ended")
 except OSError:
     print("ended after", sent)
-END
 "#;
 
 /// Speaks HTTP/2 to `$1` through a tunnel, with the headers of `$2` as JSON; prints status and reason, or what ended it.
@@ -91,9 +80,8 @@ node /tmp/h2.js "$1" "$2" "$3"
 /// Sends each list of fields of standard input as the head of a request by HTTP/2 to the host, as no library does. Prints what came first
 /// of each: the first byte of the answer's head, or what ended it.
 const FIELDS: &str = r#"
-import json, os, socket, ssl, sys
+import json, sys
 host = sys.argv[1]
-address, port = os.environ["HTTPS_PROXY"].split("//")[1].split(":")
 
 def exactly(stream, size):
     data = b""
@@ -104,17 +92,6 @@ def exactly(stream, size):
         data += piece
     return data
 
-def connect():
-    stream = socket.create_connection((address, int(port)), 10)
-    stream.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += exactly(stream, 1)
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    return context.wrap_socket(stream, server_hostname=host)
-
 def frame(kind, flags, number, payload):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + number.to_bytes(4, "big") + payload
 
@@ -123,7 +100,7 @@ def literal(text):
     return bytes([len(text)]) + text.encode()
 
 def ask(fields):
-    stream = connect()
+    stream = connect(host, protocols=["h2"])
     block = b"".join(b"\0" + literal(name) + literal(value) for name, value in fields)
     try:
         stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 5, 1, block))
@@ -193,7 +170,8 @@ async fn b05_http2_has_one_authority_and_its_floods_end() -> Result<()> {
         // Whether they are taken back before they are taken or after, which ends the connection or is served: it costs no room.
         let reset = http2(out, &page, "reset").await?;
         ensure!(!reset.contains("nothing"), "20,000 streams that are taken back: {reset}");
-        let endless = out.bash(&format!("set -- {HOST}\n{ENDLESS}")).await?.ok()?;
+        let endless = with_connect(ENDLESS);
+        let endless = out.ws.run(&["attach", "out", "--", "python3", "-c", &endless, HOST]).await?.ok()?;
         let sent: u64 =
             endless.stdout.trim().strip_prefix("ended after ").context(endless.to_string())?.parse()?;
         // What is on its way when the gateway ends it waits in kernels.
@@ -252,7 +230,8 @@ async fn b10_no_request_hides_in_the_fields_of_http2() -> Result<()> {
             after,
         ];
         let ask = async |requests: &[Vec<(String, String)>]| -> Result<Vec<String>> {
-            let arguments = ["attach", "out", "--", "python3", "-c", FIELDS, HOST];
+            let fields = with_connect(FIELDS);
+            let arguments = ["attach", "out", "--", "python3", "-c", &fields, HOST];
             let asked = out.ws.run_with_input(serde_json::to_vec(requests)?, &arguments).await?.ok()?;
             Ok(serde_json::from_str(&asked.stdout)?)
         };

@@ -16,6 +16,7 @@ pub mod raw;
 pub mod redteam;
 pub mod spelling;
 pub mod stock;
+pub mod tunnel;
 pub mod unconfined;
 pub mod user;
 pub mod wait;
