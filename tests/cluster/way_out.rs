@@ -60,8 +60,8 @@ pub(crate) async fn with_class(
         let apply = ["-n", lab.ws_namespace(), "apply", "--server-side", "--force-conflicts", "-f", "-"];
         lab.kubectl_with(&apply, &secret.to_string()).await?.ok()?;
         let class = class::create(lab, changes).await?;
-        test(lab, namespace, &class).await?;
-        class::delete(lab, &class).await
+        let outcome = test(lab, namespace, &class).await;
+        outcome.and(class::delete(lab, &class).await)
     })
     .await
 }
