@@ -15,8 +15,10 @@ use crate::{
 /// The node's address in the network that [`give_ipv6`] makes, and the bridge that it is on.
 const IPV6_ROUTER: &str = "fd00:90::1";
 const BRIDGE: &str = "cni0";
-/// Enters the network namespace of the pod whose UID is `$1`, found by a process of it, and gives it the address `$2`.
-const IPV6_SCRIPT: &str = "set -e; files=$(find /sys/fs/cgroup -path \"*/pod$1/*\" -name cgroup.procs); pid=$(cat $files | head -n 1); \
+/// Enters the network namespace of the pod whose UID is `$1`, found by a process of it, and gives it the address `$2`. While find(1) looks,
+/// other pods' folders go, which it calls a failure.
+const IPV6_SCRIPT: &str = "set -e; files=$(find /sys/fs/cgroup -path \"*/pod$1/*\" -name cgroup.procs || true); \
+    test -n \"$files\"; pid=$(cat $files | head -n 1); \
     nsenter --net=/proc/$pid/ns/net ip -6 address add $2/64 dev eth0 nodad; \
     nsenter --net=/proc/$pid/ns/net ip -6 route add default via $3";
 
