@@ -99,7 +99,9 @@ fn parse(text: &str) -> Option<Reference> {
         Some(digest) => Version::Digest(digest.to_owned()),
         None => Version::Tag(tag.unwrap_or("latest").to_owned()),
     };
-    Some(Reference { repository: long_repository(repository)?, version })
+    let reference = Reference { repository: long_repository(repository)?, version };
+    // As a pod's spec has it.
+    (reference.to_string().len() <= MAX_REFERENCE).then_some(reference)
 }
 
 /// `host/path` of a repository as a person writes it.
@@ -218,9 +220,13 @@ mod tests {
             "-x",
             "x/.hidden",
             "user@ghcr.io/x",
+            &"x".repeat(MAX_REFERENCE + 1),
+            // As long as may be, and longer in full.
+            &format!("{}x", "x/".repeat(MAX_REFERENCE / 2 - 1)),
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
+        assert!(format!("ghcr.io/{}x", "x/".repeat(200)).parse::<Reference>().is_ok());
     }
 
     #[test]
