@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ws_api::egress;
 use ws_policy::json::{JsonRule, Offence};
 
@@ -35,7 +35,8 @@ fuzz_target!(|body: &[u8]| {
     assert_eq!(members(&document), colons(text.expect("JSON is text")), "no member is there twice");
     let again = serde_json::to_vec(&document).expect("a document");
     assert_eq!(RULE.judge(&again), verdict, "it is judged by what it means");
-    let is_allowed = at(&document, "m").next().is_some()
+    let is_allowed = document.is_object()
+        && at(&document, "m").next().is_some()
         && at(&document, "m").all(|value| {
             let is_named = |text: &str| text == "true" || text.starts_with('x');
             value == &Value::Bool(true) || value.as_str().is_some_and(is_named)
@@ -49,9 +50,9 @@ fuzz_target!(|body: &[u8]| {
     assert_eq!(verdict.is_ok(), is_allowed);
 });
 
-/// The members of an object that some server takes for this name.
+/// The members of an object that some server takes for this name; some take lists of objects, and lists of those, for one.
 fn at<'a>(value: &'a Value, name: &'static str) -> impl Iterator<Item = &'a Value> {
-    let members = value.as_object().into_iter().flatten();
+    let members = objects(value).into_iter().flatten();
     members.filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
@@ -62,6 +63,13 @@ fn each<'a>(value: &'a Value, name: &'static str) -> impl Iterator<Item = &'a Va
 /// Those of a list; some servers take one where they expect a list of them.
 fn elements(value: &Value) -> &[Value] {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+fn objects(value: &Value) -> Vec<&Map<String, Value>> {
+    match value {
+        Value::Array(elements) => elements.iter().flat_map(objects).collect(),
+        value => value.as_object().into_iter().collect(),
+    }
 }
 
 fn members(value: &Value) -> usize {
