@@ -32,7 +32,7 @@ fn flood(canary: &str) -> String {
     )
 }
 
-/// A pod that floods. It is not the operator's, but with a class it has the labels by which that one's policy selects it.
+/// A pod that floods, and then waits for nobody long; sixty of them take some time to begin. It is not the operator's, but with a class it has the labels by which that one's policy selects it.
 fn pod(name: &str, image: &str, class: Option<&str>, canary: &str) -> Result<Value> {
     let labels = match class {
         Some(class) => {
@@ -45,7 +45,7 @@ fn pod(name: &str, image: &str, class: Option<&str>, canary: &str) -> Result<Val
         ("/spec/restartPolicy", "Never".into()),
         ("/spec/containers/0/resources", json!({"limits": {"cpu": "50m"}})),
     ];
-    changed(bare_pod(name, image, &["timeout", "15", "bash", "-c", &flood(canary)]), &changes)
+    changed(bare_pod(name, image, &["timeout", "30", "bash", "-c", &flood(canary)]), &changes)
 }
 
 /// How often each pod of a class says that it sent, once all are at their end.
