@@ -32,7 +32,8 @@ fn flood(canary: &str) -> String {
     )
 }
 
-/// A pod that floods, and then waits for nobody long; sixty of them take some time to begin. It is not the operator's, but with a class it has the labels by which that one's policy selects it.
+/// A pod that floods, and then waits for nobody long; sixty of them take some time to begin. It is not the operator's, but with a class
+/// it has the labels by which that one's policy selects it.
 fn pod(name: &str, image: &str, class: Option<&str>, canary: &str) -> Result<Value> {
     let labels = match class {
         Some(class) => {

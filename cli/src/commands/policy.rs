@@ -51,8 +51,8 @@ struct Explain {
 
 /// Show what becomes of a request
 ///
-/// Exits with 0 if it is allowed, with 1 if it is denied, and with 3 if its body decides and is not there. Nothing is sent. For rules that allow the packages of lockfiles, these
-/// are the lockfiles in this folder, as with a workspace that is made here.
+/// Exits with 0 if it is allowed, with 1 if it is denied, and with 3 if its body decides and is not there. Nothing is sent. For rules
+/// that allow the packages of lockfiles, these are the lockfiles in this folder, as with a workspace that is made here.
 #[derive(Debug, clap::Args)]
 struct Test {
     #[command(flatten)]

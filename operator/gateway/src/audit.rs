@@ -27,6 +27,7 @@ mod burst;
 mod chain;
 
 pub use burst::Burst;
+use ws_api::reason::Reason;
 
 use crate::{
     audit::{
@@ -36,7 +37,6 @@ use crate::{
     metrics::{Decision, Metrics},
     session::{Session, lock},
 };
-use ws_api::reason::Reason;
 
 /// Lines that wait for the reader of the log.
 const BACKLOG: usize = 4_096;

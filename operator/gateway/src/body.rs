@@ -14,6 +14,7 @@ use futures::future::{BoxFuture, Shared};
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming, SizeHint};
+use ws_api::reason::Reason;
 
 mod room;
 mod scrub;
@@ -22,8 +23,6 @@ mod unread;
 pub use room::{BodyPermit, OwnRoom, Room};
 pub use scrub::{Search, Spellings};
 pub use unread::drain_unread;
-
-use ws_api::reason::Reason;
 
 /// A body of whatever kind.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;

@@ -33,6 +33,7 @@ mod record;
 
 use record::Dues;
 pub(crate) use record::Record;
+use ws_api::reason::Reason;
 
 use crate::{
     audit::{Passage, Subject},
@@ -46,7 +47,6 @@ use crate::{
     upstream::Unanswered,
     web_socket::{Limits, Opening, Talk},
 };
-use ws_api::reason::Reason;
 
 /// How long a host may take to begin its answer. Models think for minutes.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(10);

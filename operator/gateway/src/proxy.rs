@@ -16,6 +16,7 @@ mod own;
 mod statement;
 mod stream;
 mod tunnel;
+use ws_api::reason::Reason;
 
 use crate::{
     audit::{Audit, Passage, Subject},
@@ -35,7 +36,6 @@ use crate::{
     standing::Standing,
     upstream::Upstream,
 };
-use ws_api::reason::Reason;
 
 const LIMITS: drain::Limits = drain::Limits { connections: 2_048, deadline: Duration::from_secs(5) };
 /// Bytes of bodies that are looked into and of messages of `WebSockets`, of all workspaces at once.

@@ -1,12 +1,10 @@
 //! Writes down what was allowed when it is over, however it ends: a request, or a connection that nobody looks into.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use http::Response;
 use tokio::time::Instant;
+use ws_api::reason::Reason;
 use ws_policy::decide::Allowed;
 
 use crate::{
@@ -17,17 +15,16 @@ use crate::{
     refusal::Refusal,
     session::{Session, lock},
 };
-use ws_api::reason::Reason;
 
 /// What was allowed, until it is over: when this is dropped, it is written down with what was counted.
 pub(crate) struct Recorder {
     pub proxy: Arc<Proxy>,
     pub session: Arc<Session>,
     subject: Subject,
-    passage: Mutex<Passage>,
+    /// None: it was not to be allowed after all.
+    passage: Mutex<Option<Passage>>,
     pub tally: Tally,
     began: Instant,
-    is_denied: AtomicBool,
 }
 
 impl Recorder {
@@ -38,8 +35,8 @@ impl Recorder {
         passage: Passage,
         tally: Tally,
     ) -> Self {
-        let (passage, began) = (Mutex::new(passage), Instant::now());
-        Self { proxy, session, subject, passage, tally, began, is_denied: AtomicBool::new(false) }
+        let (passage, began) = (Mutex::new(Some(passage)), Instant::now());
+        Self { proxy, session, subject, passage, tally, began }
     }
 
     /// Takes bytes that are sent out of the budget, and counts them.
@@ -53,12 +50,14 @@ impl Recorder {
 
     /// Takes note of how it went.
     pub fn note(&self, what: impl FnOnce(&mut Passage)) {
-        what(&mut lock(&self.passage));
+        if let Some(passage) = &mut *lock(&self.passage) {
+            what(passage);
+        }
     }
 
     /// It was not to be allowed after all. Whoever refuses it writes that down.
     pub fn forget(&self) {
-        self.is_denied.store(true, Ordering::Relaxed);
+        *lock(&self.passage) = None;
     }
 
     /// As [`Recorder::forget`], and writes that down.
@@ -70,8 +69,8 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if !self.is_denied.load(Ordering::Relaxed) {
-            let passage = lock(&self.passage).clone();
+        let passage = lock(&self.passage).take();
+        if let Some(passage) = passage {
             let passage = Passage {
                 failure: passage.failure.or(self.tally.failure.get()),
                 sent_bytes: self.tally.sent.get(),

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info_span, warn};
-use ws_api::{GATEWAY_FIELD_MANAGER, workspace::Workspace};
+use ws_api::{GATEWAY_FIELD_MANAGER, reason::Reason, workspace::Workspace};
 use ws_policy::decide::BudgetScope;
 
 mod account;
@@ -34,7 +34,6 @@ use crate::{
     session::Session,
     sessions::{Identity, Sessions},
 };
-use ws_api::reason::Reason;
 
 /// Bounds of the time between two writes of one workspace.
 const INTERVAL: Duration = Duration::from_secs(1);

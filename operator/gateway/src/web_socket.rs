@@ -40,13 +40,14 @@ mod frames;
 
 pub use self::frames::Limits;
 use self::frames::{Event, HEAD, Message, PIECE, Reader, Writer};
+use ws_api::reason::Reason;
+
 use crate::{
     body::{Body, Lost, Search},
     exchange::Record,
     refusal::Refusal,
     session::lock,
 };
-use ws_api::reason::Reason;
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");

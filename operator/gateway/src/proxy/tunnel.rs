@@ -26,7 +26,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use ws_api::egress::Scheme;
+use ws_api::{egress::Scheme, reason::Reason};
 use ws_policy::{
     class::Policy,
     decide::{Allowed, Tunnel, decide_tunnel},
@@ -40,6 +40,7 @@ use super::{
     connection::{self, HEADER_TIMEOUT, MAX_HEAD, close_after_refusal, seldom, to_end},
     own,
 };
+
 use crate::{
     audit::Subject,
     body::Body,
@@ -50,7 +51,6 @@ use crate::{
     standing::Standing,
     web_socket::Conversation,
 };
-use ws_api::reason::Reason;
 
 /// How long a client may take to say what it speaks.
 const HANDSHAKE: Duration = Duration::from_secs(10);

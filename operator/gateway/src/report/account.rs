@@ -5,8 +5,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
-use ws_api::workspace::{
-    DeniedHost, EgressStatus, MAX_LAST_DENIED, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
+use ws_api::{
+    reason::Reason,
+    workspace::{
+        DeniedHost, EgressStatus, MAX_LAST_DENIED, RuleEgress, Timings, Workspace, WorkspaceStatus, condition,
+    },
 };
 use ws_policy::{decide::BudgetScope, host::MAX_NAME};
 
@@ -14,7 +17,6 @@ use super::{
     news::News,
     pace::{Pace, Urgency},
 };
-use ws_api::reason::Reason;
 
 use crate::sessions::Identity;
 

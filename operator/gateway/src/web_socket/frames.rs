@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };
+use ws_api::reason::Reason;
 
 use crate::body::{BodyPermit, OwnRoom, Room};
-use ws_api::reason::Reason;
 
 /// Bytes that are read, searched and written at once: a multiple of a mask's length.
 pub const PIECE: usize = 16 << 10;

@@ -8,6 +8,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+use ws_api::reason::Reason;
 use ws_policy::{decide::Allowed, host::Host};
 
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     refusal::Refusal,
     session::Session,
 };
-use ws_api::reason::Reason;
 
 /// Bytes that are carried at once, each way.
 const PIECE: usize = 16 << 10;
