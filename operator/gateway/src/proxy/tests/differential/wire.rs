@@ -6,9 +6,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
     net::{TcpListener, TcpStream},
+    time::{Duration, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Bytes towards the server, by the port from which they come.
 type Passed = Arc<Mutex<HashMap<u16, Vec<u8>>>>;
@@ -16,7 +18,12 @@ type Passed = Arc<Mutex<HashMap<u16, Vec<u8>>>>;
 pub struct Wire {
     pub port: u16,
     passed: Passed,
+    connections: TaskTracker,
+    end: CancellationToken,
 }
+
+/// A server may take this long to close a connection on which no more is said.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was read and what follows it; none if it is not whole.
 type Read<'a, T> = Result<Option<(T, &'a [u8])>, String>;
@@ -34,15 +41,29 @@ pub struct Written {
 impl Wire {
     pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wire = Self { port: listener.local_addr().unwrap().port(), passed: Passed::default() };
-        let passed = wire.passed.clone();
+        let port = listener.local_addr().unwrap().port();
+        let wire = Self {
+            port,
+            passed: Passed::default(),
+            connections: TaskTracker::new(),
+            end: CancellationToken::new(),
+        };
+        let (passed, connections, end) = (wire.passed.clone(), wire.connections.clone(), wire.end.clone());
         tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
+            while let Some(Ok((near, _))) = end.run_until_cancelled(listener.accept()).await {
                 let far = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                tokio::spawn(carry(near, far, passed.clone()));
+                connections.spawn(carry(near, far, passed.clone(), end.clone()));
             }
         });
         wire
+    }
+
+    /// Says no more to the server, and waits until it has read all that was said: it may still be about to read what
+    /// the gateway gave up on.
+    pub async fn end(&self) {
+        self.end.cancel();
+        self.connections.close();
+        timeout(PATIENCE, self.connections.wait()).await.expect("the server closes its connections");
     }
 
     /// The requests of each connection, in order; what of the last is not whole is left out.
@@ -52,12 +73,12 @@ impl Wire {
     }
 }
 
-async fn carry(near: TcpStream, far: TcpStream, passed: Passed) {
+async fn carry(near: TcpStream, far: TcpStream, passed: Passed, end: CancellationToken) {
     let port = far.local_addr().unwrap().port();
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
     let there = async move {
         let mut bytes = vec![0; 64 << 10];
-        while let Ok(length @ 1..) = from_near.read(&mut bytes).await {
+        while let Some(Ok(length @ 1..)) = end.run_until_cancelled(from_near.read(&mut bytes)).await {
             // Kept before it is passed on, so that nothing is understood that was not kept.
             passed.lock().unwrap().entry(port).or_default().extend(&bytes[..length]);
             if to_far.write_all(&bytes[..length]).await.is_err() {
@@ -65,7 +86,11 @@ async fn carry(near: TcpStream, far: TcpStream, passed: Passed) {
             }
         }
     };
-    let back = async move { copy(&mut from_far, &mut to_near).await.ok() };
+    let back = async move {
+        copy(&mut from_far, &mut to_near).await.ok();
+        // To the server's end, whether or not anybody wants it: it is not to be broken off.
+        copy(&mut from_far, &mut sink()).await.ok();
+    };
     tokio::join!(there, back);
 }
 

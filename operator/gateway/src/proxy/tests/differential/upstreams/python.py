@@ -42,8 +42,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-server.daemon_threads = True
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Five may wait for it by default: of those beyond, the system hears only when they ask again.
+    request_queue_size = 128
+
+
+server = Server(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 say({"port": server.server_port})
 sys.stdin.read()
