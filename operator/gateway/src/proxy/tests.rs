@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     authority::Pair,
     sources::MAX_CONNECTIONS,
-    testing::{Shared, host_key, identity, observed, policies, upstream},
+    testing::{Shared, host_key, identity, observed, policies, policies_with, upstream},
 };
 
 mod credentials;
@@ -338,6 +338,22 @@ async fn a_head_that_does_not_end_is_cut_off() {
     stream.write_all(b"GET http://a.example/ HTTP/1.1\r\nX:").await.unwrap();
     assert_eq!(read(&mut stream).await, "");
     assert!((10..13).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_begin_in_a_tunnel_is_cut_off() {
+    let gateway = gateway().await;
+    let rule =
+        json!({"name": "docs", "hosts": ["docs.example"], "allow": [{"methods": ["GET"], "paths": ["/"]}]});
+    gateway.judge.send_replace(policies_with(&json!([rule])));
+    let (nothing, of_tls, of_http) = (&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\nX:");
+    for begun in [nothing, of_tls, of_http] {
+        let start = Instant::now();
+        let mut stream = gateway.tunnel("docs.example:443").await;
+        stream.write_all(begun).await.unwrap();
+        assert_eq!(read(&mut stream).await, "");
+        assert!((10..13).contains(&start.elapsed().as_secs()), "{begun:?}: {:?}", start.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -27,8 +27,8 @@ impl<'a> Asked<'a> {
     ///
     /// Some say more by their names: `{letter}`, `{start}` and `{next}` are the first letter of the package's name, its first two and
     /// the two after; `{file}` is the name without its scope, `-` and a version; `{version}` begins with a digit, or with `v` and
-    /// one, and is no more than that in a source of Python's; `{hash}` is hexadecimal; `{number}` is one as trees of hashes have them. A part of the name that stands there twice is the
-    /// same.
+    /// one, and is no more than that in a source of Python's; `{hash}` is hexadecimal; `{number}` is one as trees of hashes have
+    /// them. A part of the name that stands there twice is the same.
     pub fn misfit(&self) -> Option<&'a str> {
         let rest: usize =
             self.captured.iter().filter(|(name, _)| *name == REST).map(|(_, text)| text.len()).sum();

@@ -4,7 +4,6 @@ use super::{
     passing::{rule, server},
     *,
 };
-use crate::testing::policies_with;
 
 /// What a workspace gets of a host that answers with this.
 async fn got(answer: &'static str) -> String {

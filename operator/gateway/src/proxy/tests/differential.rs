@@ -11,7 +11,6 @@ use ws_policy::{
 use ws_tests::corpus;
 
 use super::*;
-use crate::testing::policies_with;
 
 mod server;
 mod wire;

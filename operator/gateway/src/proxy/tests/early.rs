@@ -4,7 +4,6 @@ use super::{
     passing::{rule, server_that},
     *,
 };
-use crate::testing::policies_with;
 
 #[tokio::test]
 async fn b20_what_follows_an_early_answer_is_counted_as_well() {

@@ -4,7 +4,6 @@ use super::{
     passing::{Server, server},
     *,
 };
-use crate::testing::policies_with;
 
 const OLD: &str =
     "HTTP/1.1 200 OK\r\nlast-modified: Mon, 02 Nov 2020 10:00:00 GMT\r\ncontent-length: 5\r\n\r\nhello";

@@ -1,7 +1,6 @@
 //! Whom the gateway takes for a workspace: its address says which one, and its agent's token that the agent is talking.
 
 use super::*;
-use crate::testing::policies_with;
 
 const REQUEST: &str = "GET http://telemetry.example/ HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -1,7 +1,7 @@
 //! What is allowed reaches a server on loopback, which is a service of the cluster here.
 
 use super::*;
-use crate::testing::{class, policies_with};
+use crate::testing::class;
 
 mod broken;
 

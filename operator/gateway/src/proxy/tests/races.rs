@@ -4,7 +4,6 @@ use super::{
     passing::{ENDLESS, HELLO, Server, first_event, rule, server},
     *,
 };
-use crate::testing::policies_with;
 
 #[tokio::test]
 async fn b28_no_request_is_allowed_by_a_policy_that_was_taken_back_before_it_came() {

@@ -10,7 +10,6 @@ use rustls::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{passing::HELLO, *};
-use crate::testing::policies_with;
 
 const SUITE: &dyn rustls::crypto::hpke::Hpke = DH_KEM_X25519_HKDF_SHA256_AES_128;
 

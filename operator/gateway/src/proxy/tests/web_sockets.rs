@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 };
 
 use super::{passing::HELLO, *};
-use crate::testing::{class, policies_with};
+use crate::testing::class;
 
 /// Says each message again, and keeps what it was sent, with the kind of each.
 async fn echo() -> (u16, Shared) {
