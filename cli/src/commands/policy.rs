@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Subcommand;
-use kube::ResourceExt as _;
 use serde::{Deserialize as _, Serialize};
 use ws_api::{
     class::WorkspaceClass,
@@ -51,7 +50,7 @@ struct Explain {
 
 /// Show what becomes of a request
 ///
-/// Exits with 0 if it is allowed, with 1 if it is denied, and with 3 if its body decides and is not there. Nothing is sent. For rules
+/// Exits with 0 if it is allowed, with 3 if it is denied, and with 4 if its body decides and is not there. Nothing is sent. For rules
 /// that allow the packages of lockfiles, these are the lockfiles in this folder, as with a workspace that is made here.
 #[derive(Debug, clap::Args)]
 struct Test {
@@ -115,11 +114,12 @@ impl Verdict {
         Self::Denied { reason: reason.to_string() }
     }
 
+    /// None that a failure has: a class that cannot be read denies nothing.
     fn exit_code(&self) -> u8 {
         match self {
             Self::Allowed { .. } => 0,
-            Self::Denied { .. } => 1,
-            Self::DependsOnBody { .. } => 3,
+            Self::Denied { .. } => 3,
+            Self::DependsOnBody { .. } => 4,
         }
     }
 }
@@ -238,19 +238,21 @@ impl Source {
         };
         let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
         let mut names = Vec::new();
-        for document in serde_yaml::Deserializer::from_str(&text) {
+        // Each document twice: what is a class is read from the text, for of a value no error knows the place.
+        let documents = || serde_yaml::Deserializer::from_str(&text);
+        for (document, again) in documents().zip(documents()) {
             let value = serde_yaml::Value::deserialize(document)
                 .map_err(|error| Error::user(format!("{} is not valid YAML: {error}", file.display())))?;
             if value.get("kind").and_then(serde_yaml::Value::as_str) != Some("WorkspaceClass") {
                 continue;
             }
-            let class: WorkspaceClass = serde_yaml::from_value(value).map_err(|error| {
-                Error::user(format!("{} holds an invalid WorkspaceClass: {error}", file.display()))
-            })?;
-            if class.name_any() == self.class.as_ref() {
-                return Ok(class);
+            let name = value["metadata"]["name"].as_str().unwrap_or_default();
+            if name == self.class.as_ref() {
+                return WorkspaceClass::deserialize(again).map_err(|error| {
+                    Error::user(format!("{} holds an invalid WorkspaceClass: {error}", file.display()))
+                });
             }
-            names.push(class.name_any());
+            names.push(name.to_owned());
         }
         let hint = if names.is_empty() {
             "it holds no class at all".to_owned()

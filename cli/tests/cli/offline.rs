@@ -85,7 +85,7 @@ spec:
     };
     let project = environment.project();
     let denied =
-        |outcome: &Outcome| outcome.code == Some(1) && outcome.stdout.contains("does not name package");
+        |outcome: &Outcome| outcome.code == Some(3) && outcome.stdout.contains("does not name package");
     let before = test(&project, "serde");
     assert!(denied(&before), "{before}");
     let lockfile = "[[package]]\nname = \"serde\"\nsource = \"registry+https://index.example\"\n";
@@ -98,6 +98,29 @@ spec:
     fs::write(environment.home().join("Cargo.lock"), lockfile).unwrap();
     let home = test(&environment.home(), "serde");
     assert!(denied(&home), "{home}");
+}
+
+/// Which is not the exit code of a denied request: a test that a class denies something fails where there is no such class.
+#[test]
+fn what_is_wrong_with_a_class_is_told_with_its_place() {
+    let environment = Environment::new();
+    let class = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: team}
+---
+apiVersion: ws.dev/v1alpha1
+kind: WorkspaceClass
+metadata: {name: team}
+spec:
+  image: workspace
+  egress:
+    rules:
+    - {name: model, preset: anthropic, credential: {secret: anthropic}}
+";
+    fs::write(environment.project().join("class.yaml"), class).unwrap();
+    let test = ["policy", "test", "team", "GET", "https://docs.example/", "-f", "class.yaml"];
+    assert_snapshot!(environment.run(&test));
 }
 
 #[test]
