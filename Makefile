@@ -34,7 +34,7 @@ cluster: tools images ## Run the cluster tests, in the lab
 bench: tools images ## Measure ws beside its rivals, each as a ratio in one run
 	tests/bench/run.sh
 
-redteam-mutations: tools images ## Turn each defence of the way out off, and show which cases of the red team go red
+redteam-mutations: tools images ## Turn each defence off, and show which cases of the red team go red
 	tests/mutations/run.sh
 
 conformance: tools ## Run Kubernetes' own NetworkPolicy tests against the lab's enforcer
