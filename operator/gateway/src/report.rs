@@ -1,6 +1,7 @@
 //! Writes what was decided about a workspace into its status: at once, then once a second while it goes on, and only what changed.
 //! Where many workspaces have something to say at once, each says it more seldom, so that the API server has about as much to do; but
-//! a host that is denied for the first time is never more than a second late.
+//! a host that is denied for the first time is never more than a second late, and of a workspace that ends everything is written
+//! before it is gone.
 //!
 //! The fields are shared by all replicas of the gateway and only ever added to. Each write applies the whole of them to
 //! the version of the object that the sums were made from; if another replica (or the operator) wrote in between, the API

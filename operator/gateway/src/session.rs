@@ -93,6 +93,14 @@ impl Session {
         lock(&self.account)
     }
 
+    /// Has what is pending written as soon as it may be from now on: its Workspace is about to be gone.
+    pub fn end(&self) {
+        let is_first = self.account().pace.end();
+        if is_first {
+            self.hurry();
+        }
+    }
+
     /// Has what is pending written before its time.
     pub fn hurry(&self) {
         self.hurry.notify_one();

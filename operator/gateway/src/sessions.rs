@@ -50,14 +50,18 @@ impl Sessions {
         self.by_pod.is_empty()
     }
 
-    /// Adds a pod, or moves it to other addresses. A pod that is known keeps its session and what was counted for it.
+    /// Adds a pod, or moves it to other addresses. A pod that is known keeps its session and what was counted for it. What is to be
+    /// written of one that ends has little time.
     pub fn insert(&mut self, observed: Observed) {
-        let Observed { identity, addresses } = observed;
+        let Observed { identity, addresses, is_ending } = observed;
         let pod_uid = identity.pod_uid.clone();
         let session = match self.take(&pod_uid) {
             Some(entry) => entry.session,
             None => Arc::new(Session::new(identity)),
         };
+        if is_ending {
+            session.end();
+        }
         for address in &addresses {
             self.by_address.entry(*address).or_default().push(session.clone());
         }
@@ -65,7 +69,9 @@ impl Sessions {
     }
 
     pub fn remove(&mut self, pod_uid: &str) {
-        self.take(pod_uid);
+        if let Some(entry) = self.take(pod_uid) {
+            entry.session.end();
+        }
     }
 
     /// Makes these all the pods there are.
@@ -74,7 +80,7 @@ impl Sessions {
         let gone: Vec<String> =
             self.by_pod.keys().filter(|uid| !kept.contains(uid.as_str())).cloned().collect();
         for pod_uid in gone {
-            self.take(&pod_uid);
+            self.remove(&pod_uid);
         }
         for observed in all {
             self.insert(observed);

@@ -40,7 +40,7 @@ pub fn session() -> Arc<Session> {
 }
 
 pub fn observed(address: &str) -> Observed {
-    Observed { identity: identity(), addresses: vec![address.parse().unwrap()] }
+    Observed { identity: identity(), addresses: vec![address.parse().unwrap()], is_ending: false }
 }
 
 /// The policies of the workspace of [`identity`], whose class has these rules.

@@ -7,10 +7,14 @@ use tokio::time::Instant;
 
 use super::INTERVAL;
 
+/// The time between two writes of a workspace that ends: it takes about a second, and what is not written by then is in no sum.
+const ENDING: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Default)]
 pub struct Pace {
     last: Option<Instant>,
     urgency: Urgency,
+    is_ending: bool,
 }
 
 /// How soon what is pending has to be written.
@@ -29,9 +33,10 @@ impl Pace {
     /// How long the next write has to wait, with this pause between two.
     pub fn wait(&self, now: Instant, pause: Duration) -> Duration {
         let pause = match self.urgency {
+            Urgency::Awaited => Duration::ZERO,
+            _ if self.is_ending => ENDING,
             Urgency::Turn => pause,
             Urgency::News => INTERVAL.min(pause),
-            Urgency::Awaited => Duration::ZERO,
         };
         self.last.map_or(Duration::ZERO, |last| pause.saturating_sub(now.saturating_duration_since(last)))
     }
@@ -41,6 +46,11 @@ impl Pace {
         let is_more = self.urgency < urgency;
         self.urgency = self.urgency.max(urgency);
         is_more
+    }
+
+    /// Takes note that the workspace ends; whether that was not known.
+    pub fn end(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_ending, true)
     }
 
     /// Takes note that what is pending is being written. If that fails, it takes its turn.
@@ -85,5 +95,18 @@ mod tests {
         }
         pace.begin();
         assert_eq!(pace.wait(start, pause), pause);
+    }
+
+    #[test]
+    fn of_a_workspace_that_ends_everything_is_written_soon() {
+        let (mut pace, start, pause) = (Pace::default(), Instant::now(), INTERVAL * 30);
+        pace.wrote(start);
+        assert!(pace.end() && !pace.end());
+        for _ in 0..2 {
+            assert_eq!(pace.wait(start, pause), ENDING);
+            pace.urge(Urgency::News);
+            assert_eq!(pace.wait(start, pause), ENDING);
+            pace.begin();
+        }
     }
 }

@@ -103,6 +103,24 @@ async fn a_burst_is_two_writes_a_second_apart_and_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_pending_when_a_workspace_begins_to_end_is_written_at_once() {
+    let mut server = server();
+    server.deny();
+    send(server.get().await, 200, &workspace("1", &json!({})));
+    let (patch, answer) = server.patch().await;
+    send(answer, 200, &workspace("2", &patch["status"]));
+    // The writer has seen its answer, and waits for its next turn.
+    sleep(INTERVAL / 5).await;
+    let start = Instant::now();
+    server.deny();
+    server.session.end();
+    let (patch, answer) = server.patch().await;
+    assert_eq!(denied(&patch), (&json!("2"), &json!(2)));
+    assert!(start.elapsed() < INTERVAL / 2, "{:?}", start.elapsed());
+    send(answer, 200, &workspace("3", &patch["status"]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_goes_on_is_written_each_second_and_more_seldom_only_if_many_go_on() {
     let mut server = server();
     server.deny();

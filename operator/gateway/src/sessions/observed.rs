@@ -15,6 +15,8 @@ pub struct Observed {
     pub identity: Identity,
     /// In canonical form: IPv4 is never mapped into IPv6.
     pub addresses: Vec<IpAddr>,
+    /// It is being deleted.
+    pub is_ending: bool,
 }
 
 /// Which pod, and of which workspace. None of it changes in a pod's life.
@@ -56,7 +58,8 @@ impl Observed {
             pod_uid: pod.uid()?,
             created: pod.creation_timestamp()?.0,
         };
-        Some(Self { identity, addresses })
+        let is_ending = pod.metadata.deletion_timestamp.is_some();
+        Some(Self { identity, addresses, is_ending })
     }
 }
 

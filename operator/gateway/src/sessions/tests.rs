@@ -43,8 +43,22 @@ fn a_pod_is_reduced_to_its_identity() {
                 created: "2026-11-21T08:00:07Z".parse().unwrap(),
             },
             addresses: vec![FIRST.parse().unwrap(), "fd00::5".parse().unwrap()],
+            is_ending: false,
         }
     );
+}
+
+#[test]
+fn a_pod_that_is_being_deleted_is_still_there_and_said_to_end() {
+    let mut pod = pod("a", 7, &[FIRST]);
+    pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
+    let ending = Observed::of(&pod).unwrap();
+    assert!(ending.is_ending);
+    let mut sessions = Sessions::default();
+    sessions.insert(observed("a", 7, &[FIRST]));
+    sessions.insert(ending);
+    let session = sessions.at(FIRST.parse().unwrap()).unwrap();
+    assert!(!session.account().pace.end(), "it is known");
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Gateway {
         let pod_uid = format!("pod-{number}");
         let address = IpAddr::from([127, 0, 1, number]);
         let identity = Identity { pod_uid: pod_uid.clone(), ..identity() };
-        self.index.send_modify(|sessions| sessions.insert(Observed { identity, addresses: vec![address] }));
+        let observed = Observed { identity, addresses: vec![address], is_ending: false };
+        self.index.send_modify(|sessions| sessions.insert(observed));
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((address, 0).into()).unwrap();
         let mut stream = socket.connect(self.port).await.unwrap();
