@@ -219,3 +219,24 @@ async fn ws_run_says_a_denied_host_once_while_it_lasts_and_sums_up_at_its_end() 
     })
     .await
 }
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn the_last_line_says_also_what_was_asked_at_the_very_end() -> Result<()> {
+    let rules = json!({"egress": {"rules": [reading("docs", &[HOST])]}});
+    with_class(rules, async |lab, namespace, class| {
+        let (ws, project) = (Ws::new(lab, namespace)?, Project::empty()?);
+        // The refusal is written down at once, and the rest would have to wait for its turn.
+        let line =
+            format!("curl -s https://{ZONE}/; curl -sS https://{HOST}/ https://{HOST}/ https://{HOST}/");
+        for _ in 0..5 {
+            let session = ws.run_in(project.path(), &["run", "--class", class, "--", &line]).await?.ok()?;
+            let last = session.stderr.lines().last().unwrap_or_default();
+            let is_whole = last.starts_with("3 requests allowed (")
+                && last.ends_with(&format!(" by docs), 1 denied ({ZONE} 1×)"));
+            ensure!(is_whole, "{session}");
+        }
+        Ok(())
+    })
+    .await
+}
