@@ -246,7 +246,8 @@ impl Source {
             if value.get("kind").and_then(serde_yaml::Value::as_str) != Some("WorkspaceClass") {
                 continue;
             }
-            let name = value["metadata"]["name"].as_str().unwrap_or_default();
+            let name = value.get("metadata").and_then(|metadata| metadata.get("name"));
+            let name = name.and_then(serde_yaml::Value::as_str).unwrap_or_default();
             if name == self.class.as_ref() {
                 return WorkspaceClass::deserialize(again).map_err(|error| {
                     Error::user(format!("{} holds an invalid WorkspaceClass: {error}", file.display()))
